@@ -1,0 +1,491 @@
+//! The scenario as data: every section, every key, every default.
+//!
+//! The shapes here are the language: a doc comment on a field is what `scenario schema` publishes for it.
+//! Optional fields that only some kinds use are checked in [`crate::validate`], where the error can say which kind wants them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    metric::SloMetric,
+    units::{ByteSize, Span},
+};
+
+/// One experiment: what to send, how, through what, into which table, and what must hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Short name; also the start of the run's id. Letters, digits, `-` and `_`.
+    #[schemars(example = &"my-scenario")]
+    pub name: String,
+    /// One sentence that says what the scenario shows.
+    #[serde(default)]
+    pub description: String,
+    /// Seed of every draw: payloads, keys and due times are the same for the same seed.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Where payloads come from.
+    pub source: Source,
+    /// When records are due and how they are sent.
+    pub load: Load,
+    /// How a record gets its partition key.
+    pub keys: Keys,
+    /// The stream the records go to.
+    pub stream: Stream,
+    /// How the stream is landed in the lake.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// What the lake is compacted into.
+    #[serde(default)]
+    pub table: Table,
+    /// Questions asked of both the raw lake and the table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<Query>,
+    /// What must hold for the run to pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slo: Vec<Slo>,
+}
+
+fn default_seed() -> u64 {
+    42
+}
+
+/// Which records are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// US-Accidents rows from a CSV file, or from the built-in generator when no path is given.
+    Accidents,
+    /// Temperature, humidity and pressure readings of a set of sensors.
+    Sensors,
+    /// One reading per city and poll, from a model or from the Open-Meteo API.
+    Weather,
+}
+
+/// What happens when a file has no more rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AtEnd {
+    /// Start again at the first row; the table's deduplication then has something to do.
+    #[default]
+    Loop,
+    /// The load ends with the file.
+    Stop,
+}
+
+/// `[source]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Which records are made.
+    #[schemars(example = SourceKind::Accidents)]
+    pub kind: SourceKind,
+    /// accidents: the CSV file to replay. Absent: a synthetic file with the same schema is generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"us-accidents.csv")]
+    pub path: Option<PathBuf>,
+    /// accidents: rows in the synthetic file.
+    #[serde(default = "default_rows")]
+    pub rows: u64,
+    /// accidents: loop or stop at the end of the file.
+    #[serde(default)]
+    pub at_end: AtEnd,
+    /// sensors: how many sensors take turns.
+    #[serde(default = "default_sensors")]
+    pub sensors: u32,
+    /// sensors, weather: the event time of the first record (RFC 3339).
+    #[serde(default = "default_epoch")]
+    pub epoch: String,
+    /// sensors, weather: event time between two rounds of readings.
+    #[serde(default = "default_interval")]
+    pub interval: Span,
+    /// weather: ask the live API instead of the offline model. Leaves the machine.
+    #[serde(default)]
+    pub live: bool,
+    /// weather: the API asked when `live` is true.
+    #[serde(default = "default_weather_url")]
+    pub url: String,
+}
+
+fn default_rows() -> u64 {
+    20_000
+}
+fn default_sensors() -> u32 {
+    10
+}
+fn default_epoch() -> String {
+    "2025-01-01T00:00:00Z".to_owned()
+}
+fn default_interval() -> Span {
+    Span::from_secs(60)
+}
+fn default_weather_url() -> String {
+    "https://api.open-meteo.com/v1/forecast".to_owned()
+}
+
+/// The arrival process: how due times are spaced within a stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrival {
+    /// Evenly spaced.
+    Constant,
+    /// Independent exponential gaps, seeded.
+    #[default]
+    Poisson,
+}
+
+/// One stretch of load at one rate. Stages follow each other without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Records per second, averaged over the stage.
+    #[schemars(example = 500)]
+    pub rate: f64,
+    /// How long the stage lasts.
+    #[serde(rename = "for")]
+    #[schemars(example = Span::from_secs(30))]
+    pub duration: Span,
+}
+
+/// `[load]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// How due times are spaced.
+    #[serde(default)]
+    pub arrival: Arrival,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+    /// How long a record may wait for its batch to fill.
+    #[serde(default = "default_linger")]
+    pub linger: Span,
+    /// Records in a PutRecords call at most (AWS: 500).
+    #[serde(default = "default_batch_records")]
+    pub batch_records: u32,
+    /// Bytes of data and keys in a PutRecords call at most (AWS: 10 MiB).
+    #[serde(default = "default_batch_bytes")]
+    pub batch_bytes: ByteSize,
+    /// PutRecords calls under way at once at most.
+    #[serde(default = "default_in_flight")]
+    pub in_flight: u32,
+    /// The longest first pause before a refused record is tried again; doubles with each attempt, drawn with full jitter.
+    #[serde(default = "default_retry_base")]
+    pub retry_base: Span,
+    /// The longest pause between attempts.
+    #[serde(default = "default_retry_cap")]
+    pub retry_cap: Span,
+    /// A record not accepted this long after it was due is given up and counted as refused.
+    #[serde(default = "default_deadline")]
+    pub deadline: Span,
+}
+
+fn default_linger() -> Span {
+    Span::from_millis(20)
+}
+fn default_batch_records() -> u32 {
+    500
+}
+fn default_batch_bytes() -> ByteSize {
+    ByteSize::from_bytes(5 << 20)
+}
+fn default_in_flight() -> u32 {
+    16
+}
+fn default_retry_base() -> Span {
+    Span::from_millis(100)
+}
+fn default_retry_cap() -> Span {
+    Span::from_secs(5)
+}
+fn default_deadline() -> Span {
+    Span::from_secs(30)
+}
+
+/// How partition keys are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    /// The value of a payload field.
+    Field,
+    /// `distinct` keys, all equally likely.
+    Uniform,
+    /// `distinct` keys, the r-th with weight 1 / r^exponent.
+    Zipf,
+    /// `hot` keys share `hot_share` of the records; the other `distinct - hot` keys share the rest.
+    HotSet,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// How keys are drawn.
+    #[schemars(example = KeyKind::Uniform)]
+    pub kind: KeyKind,
+    /// field: which payload field. A record without it gets the key `(none)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"County")]
+    pub field: Option<String>,
+    /// uniform, zipf, hot_set: how many different keys there are.
+    #[serde(default = "default_distinct")]
+    pub distinct: u64,
+    /// zipf: how steep; 0 is uniform.
+    #[serde(default = "default_exponent")]
+    pub exponent: f64,
+    /// hot_set: how many keys are hot.
+    #[serde(default = "default_hot")]
+    pub hot: u64,
+    /// hot_set: the share of records that goes to hot keys, 0 to 1.
+    #[serde(default = "default_hot_share")]
+    pub hot_share: f64,
+}
+
+fn default_distinct() -> u64 {
+    1_000
+}
+fn default_exponent() -> f64 {
+    1.0
+}
+fn default_hot() -> u64 {
+    1
+}
+fn default_hot_share() -> f64 {
+    0.5
+}
+
+/// `[stream]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// The stream's name.
+    #[schemars(example = &"my-stream")]
+    pub name: String,
+    /// Shards of the stream when Millrace creates it.
+    #[serde(default = "default_shards")]
+    pub shards: u32,
+    /// How long the local stream keeps a record.
+    #[serde(default = "default_retention")]
+    pub retention: Span,
+    /// How often the consumer reads each shard (AWS allows five reads a second and shard).
+    #[serde(default = "default_consumer_poll")]
+    pub consumer_poll: Span,
+}
+
+fn default_shards() -> u32 {
+    4
+}
+fn default_retention() -> Span {
+    Span::from_secs(24 * 3600)
+}
+fn default_consumer_poll() -> Span {
+    Span::from_millis(250)
+}
+
+/// `[delivery]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Delivery {
+    /// The lake: a folder or an `s3://bucket/prefix` URL. Absent: `lake` in the run's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"s3://my-bucket/lake")]
+    pub lake: Option<String>,
+    /// Firehose prefix expression of good objects.
+    pub prefix: String,
+    /// Firehose prefix expression of records whose partition keys could not be read.
+    pub error_prefix: String,
+    /// Partition keys for `!{partitionKeyFromQuery:name}`: name to field path (`.city`, `.location.city`).
+    pub partition_keys: BTreeMap<String, String>,
+    /// An object is written when this many bytes, before compression, are buffered.
+    pub buffer_size: ByteSize,
+    /// ... or when its oldest record is this old, whichever comes first.
+    pub buffer_interval: Span,
+    /// How often delivery reads each shard (Firehose: once a second).
+    pub poll: Span,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            lake: None,
+            prefix: "year=!{timestamp:yyyy}/month=!{timestamp:MM}/day=!{timestamp:dd}/hour=!{timestamp:HH}/".to_owned(),
+            error_prefix: "errors/!{firehose:error-output-type}/".to_owned(),
+            partition_keys: BTreeMap::new(),
+            buffer_size: ByteSize::from_bytes(5 << 20),
+            buffer_interval: Span::from_secs(10),
+            poll: Span::from_secs(1),
+        }
+    }
+}
+
+/// A column's type in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnType {
+    /// UTF-8 text.
+    String,
+    /// 64-bit signed integer.
+    Integer,
+    /// 64-bit floating point.
+    Number,
+    /// True or false.
+    Boolean,
+    /// Microseconds since 1970 in UTC, read from ISO-8601 text; text without an offset is taken as UTC.
+    Timestamp,
+}
+
+/// Which part of a timestamp a derived column holds, as text that sorts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimePart {
+    /// `2025`
+    Year,
+    /// `2025-01`
+    Month,
+    /// `2025-01-31`
+    Date,
+    /// `2025-01-31-23`
+    Hour,
+}
+
+/// A column computed from a timestamp column, made to partition by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Derive {
+    /// The new column's name. It is a string.
+    #[schemars(example = &"event_hour")]
+    pub name: String,
+    /// The timestamp column it is computed from.
+    #[schemars(example = &"timestamp")]
+    pub from: String,
+    /// Which part it holds.
+    #[schemars(example = TimePart::Hour)]
+    pub part: TimePart,
+}
+
+/// Which of several rows with one key stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The row with the smallest `order_by`.
+    #[default]
+    First,
+    /// The row with the largest `order_by`.
+    Last,
+}
+
+/// What is computed over all rows that share a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AggregateFunction {
+    /// The smallest value of the column.
+    Min,
+    /// The largest value of the column.
+    Max,
+    /// How many rows there were.
+    Count,
+}
+
+/// An extra column of the table, computed over the rows that share a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Aggregate {
+    /// The new column's name.
+    #[schemars(example = &"first_seen")]
+    pub name: String,
+    /// What is computed.
+    #[schemars(example = AggregateFunction::Min)]
+    pub function: AggregateFunction,
+    /// The column it is computed over; not used by `count`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"timestamp")]
+    pub of: Option<String>,
+}
+
+/// `[table.dedup]`: rows with an equal key are one row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dedup {
+    /// The columns that make two rows the same. Null equals null.
+    #[schemars(example = example_key())]
+    pub key: Vec<String>,
+    /// Which row stays.
+    #[serde(default)]
+    pub keep: Keep,
+    /// The column that orders rows with one key; its ties are broken by object name, then line.
+    #[serde(default = "default_order_by")]
+    pub order_by: String,
+    /// Columns computed over all rows with one key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aggregate: Vec<Aggregate>,
+}
+
+fn example_key() -> [&'static str; 1] {
+    ["ID"]
+}
+fn default_order_by() -> String {
+    crate::stamp::SEQUENCE_FIELD.to_owned()
+}
+
+/// `[table]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Table {
+    /// The table: a folder or an `s3://bucket/prefix` URL. Absent: `table` in the run's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"s3://my-bucket/table")]
+    pub location: Option<String>,
+    /// Column name to type, in order of name. Empty: inferred from the first objects. A field of a record that is not a
+    /// column is kept out of the table and counted.
+    pub columns: BTreeMap<String, ColumnType>,
+    /// Columns computed from timestamps.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub derive: Vec<Derive>,
+    /// Hive-style partition columns, outermost first.
+    pub partition_by: Vec<String>,
+    /// When two rows are the same. Absent: every row is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<Dedup>,
+    /// How often the compactor looks for new objects while the load runs.
+    pub every: Span,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            location: None,
+            columns: BTreeMap::new(),
+            derive: Vec::new(),
+            partition_by: Vec::new(),
+            dedup: None,
+            every: Span::from_secs(15),
+        }
+    }
+}
+
+/// `[[query]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    /// Short name, printed in the verdict.
+    #[schemars(example = &"all-records")]
+    pub name: String,
+    /// One SELECT over the table `records`. It is asked of the raw lake, through a view that types and
+    /// deduplicates as the table does, and of the table.
+    #[schemars(example = &"SELECT COUNT(*) AS n FROM records")]
+    pub sql: String,
+}
+
+/// `[[slo]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slo {
+    /// What is bounded: `<hop>_p<percent>_ms` (`response_p99_ms`, `landed_p50_ms`), `refused_share`, `lost_records`,
+    /// `duplicated_records`, `quarantined_records` or `rate_error_share`.
+    #[schemars(example = &"response_p99_ms")]
+    pub metric: SloMetric,
+    /// The largest value that passes.
+    #[schemars(example = 100)]
+    pub max: f64,
+}

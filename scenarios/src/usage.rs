@@ -1,0 +1,65 @@
+//! Which keys a kind of source or of keys uses: one table for validation, which refuses a key that would do nothing,
+//! and for printing, which leaves it out.
+
+use crate::model::{KeyKind, Keys, Scenario, Source, SourceKind};
+
+const SOURCE: [(&str, &[SourceKind]); 8] = [
+    ("path", &[SourceKind::Accidents]),
+    ("rows", &[SourceKind::Accidents]),
+    ("at_end", &[SourceKind::Accidents]),
+    ("sensors", &[SourceKind::Sensors]),
+    ("epoch", &[SourceKind::Sensors, SourceKind::Weather]),
+    ("interval", &[SourceKind::Sensors, SourceKind::Weather]),
+    ("live", &[SourceKind::Weather]),
+    ("url", &[SourceKind::Weather]),
+];
+
+const KEYS: [(&str, &[KeyKind]); 5] = [
+    ("field", &[KeyKind::Field]),
+    ("distinct", &[KeyKind::Uniform, KeyKind::Zipf, KeyKind::HotSet]),
+    ("exponent", &[KeyKind::Zipf]),
+    ("hot", &[KeyKind::HotSet]),
+    ("hot_share", &[KeyKind::HotSet]),
+];
+
+/// Keys of `[source]` that its kind does not use, each with the kinds that do.
+pub(crate) fn unused_source(source: &Source) -> impl Iterator<Item = (&'static str, &'static [SourceKind])> {
+    let kind = source.kind;
+    SOURCE.into_iter().filter(move |(_, users)| !users.contains(&kind))
+}
+
+/// Keys of `[keys]` that its kind does not use, each with the kinds that do.
+pub(crate) fn unused_keys(keys: &Keys) -> impl Iterator<Item = (&'static str, &'static [KeyKind])> {
+    let kind = keys.kind;
+    KEYS.into_iter().filter(move |(_, users)| !users.contains(&kind))
+}
+
+/// Section and key of everything that does nothing in this scenario.
+pub(crate) fn unused(scenario: &Scenario) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let source = unused_source(&scenario.source).map(|(key, _)| ("source", key));
+    source.chain(unused_keys(&scenario.keys).map(|(key, _)| ("keys", key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_but_kind_is_in_the_table() {
+        let schema = crate::schema::schema();
+        let names = |section: &str| -> Vec<String> {
+            let properties = schema["$defs"][section]["properties"].as_object().unwrap();
+            properties.keys().filter(|name| *name != "kind").cloned().collect()
+        };
+        let mut source: Vec<_> = SOURCE.iter().map(|(key, _)| (*key).to_owned()).collect();
+        let mut keys: Vec<_> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
+        source.sort();
+        keys.sort();
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        assert_eq!(source, sorted(names("Source")));
+        assert_eq!(keys, sorted(names("Keys")));
+    }
+}

@@ -1,0 +1,106 @@
+//! `[load]` and `[stream]`: rates, lengths and the limits of a Kinesis stream.
+
+use crate::{
+    error::Fault,
+    model::{Load, Stream},
+    tree::Node,
+};
+
+/// Records per second above which a rate is a slip of the pen: ten thousand shards take no more.
+const MAX_RATE: f64 = 10_000_000.0;
+/// Records in a PutRecords call (AWS quota).
+const MAX_BATCH_RECORDS: u32 = 500;
+/// Bytes of data and keys in a PutRecords call (AWS quota since October 2025; 5 MiB before).
+const MAX_BATCH_BYTES: u64 = 10 << 20;
+/// Shards of a stream (the ceiling of UpdateShardCount).
+const MAX_SHARDS: u32 = 10_000;
+/// Hours that a stream keeps a record (AWS quota).
+const RETENTION_HOURS: std::ops::RangeInclusive<u64> = 24..=8760;
+
+pub(super) fn check(load: &Load, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if load.stages.is_empty() {
+        faults.push(
+            node.at("stages")
+                .fault("there is nothing to send", "add a stage: stages = [{ rate = 500, for = \"30s\" }]"),
+        );
+    }
+    for (index, stage) in load.stages.iter().enumerate() {
+        let node = node.at("stages").item(index);
+        if stage.rate <= 0.0 {
+            faults.push(node.at("rate").fault("the rate must be above zero", "write records per second, such as 500"));
+        }
+        if stage.rate > MAX_RATE {
+            faults.push(node.at("rate").fault("the rate is out of reach", "write at most 10000000 records per second"));
+        }
+        if stage.duration.is_zero() {
+            faults.push(node.at("for").fault("the stage has no length", "write a span of time, such as \"30s\""));
+        }
+    }
+    let mut refuse = |wrong: bool, key: &str, message: &str, help: &str| {
+        if wrong {
+            faults.push(node.at(key).fault(message, help));
+        }
+    };
+    refuse(
+        !(1..=MAX_BATCH_RECORDS).contains(&load.batch_records),
+        "batch_records",
+        "a PutRecords call takes 1 to 500 records",
+        "write 1 to 500",
+    );
+    refuse(
+        !(1..=MAX_BATCH_BYTES).contains(&load.batch_bytes.bytes()),
+        "batch_bytes",
+        "a PutRecords call takes up to 10 MiB",
+        "write at most \"10MiB\"",
+    );
+    refuse(load.in_flight == 0, "in_flight", "without a call under way nothing is sent", "write 1 or more");
+    refuse(load.retry_base.is_zero(), "retry_base", "a retry needs a pause", "write a span of time, such as \"100ms\"");
+    refuse(
+        load.retry_cap < load.retry_base,
+        "retry_cap",
+        "the longest pause is shorter than the first",
+        &format!("write at least \"{}\", which is `retry_base`", load.retry_base),
+    );
+    refuse(
+        load.deadline.is_zero(),
+        "deadline",
+        "no record can be accepted in no time",
+        "write a span of time, such as \"30s\"",
+    );
+    faults
+}
+
+pub(super) fn check_stream(stream: &Stream, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut refuse = |wrong: bool, key: &str, message: &str, help: &str| {
+        if wrong {
+            faults.push(node.at(key).fault(message, help));
+        }
+    };
+    let fits = |name: &str| {
+        (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    };
+    refuse(
+        !fits(&stream.name),
+        "name",
+        "this cannot be a stream's name",
+        "write 1 to 128 letters, digits, `_`, `.` and `-`",
+    );
+    refuse(!(1..=MAX_SHARDS).contains(&stream.shards), "shards", "a stream has 1 to 10000 shards", "write 1 to 10000");
+    let hours = stream.retention.as_us() / 3_600_000_000;
+    let whole = stream.retention.as_us().is_multiple_of(3_600_000_000);
+    refuse(
+        !RETENTION_HOURS.contains(&hours) || !whole,
+        "retention",
+        "a stream keeps records for 24 to 8760 whole hours",
+        "write \"24h\" to \"365d\"",
+    );
+    refuse(
+        stream.consumer_poll.is_zero(),
+        "consumer_poll",
+        "reading without a pause would starve the load",
+        "write \"200ms\" or more",
+    );
+    faults
+}

@@ -1,0 +1,174 @@
+//! `[table]`: columns that are declared, computed, partitioned by and deduplicated by have to fit together.
+//!
+//! The stamp's fields can always order and deduplicate rows, declared or not, because every record carries them. While
+//! no column is declared, the table's columns are inferred from the data and only what is known now is checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    error::Fault,
+    model::{AggregateFunction, ColumnType, Dedup, Table},
+    nearest::nearest,
+    stamp,
+    tree::Node,
+    validate::{listed, place},
+};
+
+/// The stamp's fields and their types.
+const STAMP: [(&str, ColumnType); 3] = [
+    (stamp::RUN_FIELD, ColumnType::String),
+    (stamp::SEQUENCE_FIELD, ColumnType::Integer),
+    (stamp::DUE_FIELD, ColumnType::Integer),
+];
+
+pub(super) fn check(table: &Table, node: &Node) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = place(table.location.as_deref(), node.at("location")).into_iter().collect();
+    faults.extend(columns(&table.columns, node.at("columns")));
+    faults.extend(derived(table, node.at("derive")));
+    faults.extend(partitions(table, node.at("partition_by")));
+    if let Some(dedup) = &table.dedup {
+        faults.extend(deduplication(dedup, table, node.at("dedup")));
+    }
+    if table.every.is_zero() {
+        faults.push(node.at("every").fault("the compactor needs a pause", "write a span of time, such as \"15s\""));
+    }
+    faults
+}
+
+fn columns(columns: &BTreeMap<String, ColumnType>, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut seen = BTreeMap::new();
+    for (name, column) in columns {
+        let node = node.at(name);
+        if name.is_empty() {
+            faults.push(node.key_fault("a column has no name", "write the name of a field of the payload"));
+        }
+        // Delta compares column names without regard to case.
+        if let Some(other) = seen.insert(name.to_lowercase(), name) {
+            let message = format!("the columns `{other}` and `{name}` differ in case only");
+            faults.push(node.key_fault(message, "a Delta table holds one of them: remove the other"));
+        }
+        if let Some((_, wanted)) = STAMP.iter().find(|(stamp, wanted)| stamp == name && wanted != column) {
+            let wanted = format!("{wanted:?}").to_lowercase();
+            faults.push(node.fault(format!("`{name}` is part of the stamp"), format!("its type is \"{wanted}\"")));
+        }
+    }
+    faults
+}
+
+/// Whether a column of this name comes from the data, as far as that is known.
+fn may_exist(table: &Table, name: &str) -> bool {
+    table.columns.is_empty() || table.columns.contains_key(name)
+}
+
+fn is_derived(table: &Table, name: &str) -> bool {
+    table.derive.iter().any(|derive| derive.name == name)
+}
+
+fn is_stamp(name: &str) -> bool {
+    STAMP.iter().any(|(stamp, _)| *stamp == name)
+}
+
+/// What to say about a column that is not there.
+fn no_column(table: &Table, name: &str, node: &Node) -> Fault {
+    let known: BTreeSet<&str> =
+        table.columns.keys().chain(table.derive.iter().map(|derive| &derive.name)).map(String::as_str).collect();
+    let near = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let help = format!("{near}columns: {}", listed(known));
+    node.fault(format!("there is no column `{name}`"), help).labelled("unknown column")
+}
+
+fn derived(table: &Table, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (index, derive) in table.derive.iter().enumerate() {
+        let node = node.item(index);
+        let name = &derive.name;
+        let clash = name.is_empty()
+            || is_stamp(name)
+            || table.columns.contains_key(name)
+            || table.derive[..index].iter().any(|earlier| earlier.name == *name);
+        if clash {
+            faults.push(taken(name, node.at("name")));
+        }
+        match table.columns.get(&derive.from) {
+            Some(ColumnType::Timestamp) => {}
+            None if may_exist(table, &derive.from) => {}
+            None => faults.push(no_column(table, &derive.from, node.at("from"))),
+            Some(_) => {
+                let times = table.columns.iter().filter(|(_, column)| **column == ColumnType::Timestamp);
+                let help = format!("timestamps: {}", listed(times.map(|(name, _)| name.as_str())));
+                faults.push(node.at("from").fault(format!("`{}` is not a timestamp", derive.from), help));
+            }
+        }
+    }
+    faults
+}
+
+fn taken(name: &str, node: &Node) -> Fault {
+    node.fault(format!("a computed column cannot be named \"{name}\""), "choose a name that no other column has")
+}
+
+fn partitions(table: &Table, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (index, name) in table.partition_by.iter().enumerate() {
+        let node = node.item(index);
+        if !may_exist(table, name) && !is_derived(table, name) {
+            faults.push(no_column(table, name, node));
+        }
+        if table.partition_by[..index].contains(name) {
+            faults.push(node.fault(format!("`{name}` is there twice"), "name each partition column once"));
+        }
+    }
+    let width = table.columns.len() + table.derive.len();
+    if !table.columns.is_empty() && table.partition_by.len() >= width {
+        faults.push(node.fault("no column is left for the files", "partition by fewer columns"));
+    }
+    faults
+}
+
+fn deduplication(dedup: &Dedup, table: &Table, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let exists = |name: &str| may_exist(table, name) || is_derived(table, name) || is_stamp(name);
+    if dedup.key.is_empty() {
+        let help = "name the columns that make two rows the same, or remove [table.dedup] to keep every row";
+        faults.push(node.at("key").fault("without a key all rows are one row", help));
+    }
+    for (index, name) in dedup.key.iter().enumerate() {
+        let node = node.at("key").item(index);
+        if !exists(name) {
+            faults.push(no_column(table, name, node));
+        }
+        if dedup.key[..index].contains(name) {
+            faults.push(node.fault(format!("`{name}` is there twice"), "name each column of the key once"));
+        }
+    }
+    if !exists(&dedup.order_by) {
+        faults.push(no_column(table, &dedup.order_by, node.at("order_by")));
+    }
+    for (index, aggregate) in dedup.aggregate.iter().enumerate() {
+        let node = node.at("aggregate").item(index);
+        let name = &aggregate.name;
+        let clash = name.is_empty()
+            || is_stamp(name)
+            || is_derived(table, name)
+            || table.columns.contains_key(name)
+            || dedup.aggregate[..index].iter().any(|earlier| earlier.name == *name);
+        if clash {
+            faults.push(taken(name, node.at("name")));
+        }
+        match (aggregate.function, &aggregate.of) {
+            (AggregateFunction::Count, None) => {}
+            (AggregateFunction::Count, Some(_)) => {
+                faults.push(node.at("of").key_fault("`count` counts rows, not a column", "remove `of`"));
+            }
+            (AggregateFunction::Min | AggregateFunction::Max, None) => {
+                faults.push(node.fault("`min` and `max` need a column", "add for example of = \"timestamp\""));
+            }
+            (AggregateFunction::Min | AggregateFunction::Max, Some(of)) if !exists(of) => {
+                faults.push(no_column(table, of, node.at("of")));
+            }
+            (AggregateFunction::Min | AggregateFunction::Max, Some(_)) => {}
+        }
+    }
+    faults
+}

@@ -1,0 +1,278 @@
+//! One case for each rule: a scenario that keeps them all, one change that breaks one, and the place it is shown at.
+
+use crate::{Mistake, Overrides, ScenarioError, parse};
+
+const GOOD: &str = r#"
+name = "demo"
+[source]
+kind = "weather"
+[load]
+stages = [{ rate = 50, for = "2s" }]
+[keys]
+kind = "hot_set"
+distinct = 10
+hot = 2
+hot_share = 0.9
+[stream]
+name = "demo"
+[delivery]
+prefix = "at=!{partitionKeyFromQuery:city}/!{timestamp:yyyy}/"
+error_prefix = "errors/!{firehose:error-output-type}/"
+[delivery.partition_keys]
+city = ".place.city"
+[table]
+partition_by = ["city", "hour"]
+[table.columns]
+city = "string"
+degrees = "number"
+time = "timestamp"
+[[table.derive]]
+name = "hour"
+from = "time"
+part = "hour"
+[table.dedup]
+key = ["city", "time"]
+[[table.dedup.aggregate]]
+name = "first"
+function = "min"
+of = "time"
+[[table.dedup.aggregate]]
+name = "polls"
+function = "count"
+[[query]]
+name = "all"
+sql = "SELECT COUNT(*) AS n FROM records;"
+[[slo]]
+metric = "lost_records"
+max = 0
+"#;
+
+fn mistakes(text: &str) -> Vec<(String, String, String)> {
+    match parse("demo.toml", text, &Overrides::default()) {
+        Ok(_) => Vec::new(),
+        Err(ScenarioError::Mistake(first)) => {
+            let shown = |m: &Mistake| (m.place().to_owned(), m.to_string(), m.fix().to_owned());
+            std::iter::once(&*first).chain(first.others()).map(shown).collect()
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// Exactly one mistake, on a line that holds `mark` in the changed text.
+fn refused(good: &str, bad: &str, mark: &str, message: &str) {
+    assert!(GOOD.contains(good), "{good}");
+    let text = GOOD.replacen(good, bad, 1);
+    let found = mistakes(&text);
+    let [(place, said, _)] = &found[..] else { panic!("{bad}: {found:?}") };
+    let line: usize = place.split(':').nth(1).unwrap().parse().unwrap();
+    let shown = text.lines().nth(line - 1).unwrap();
+    assert!(shown.contains(mark), "{bad}: shown at {place}, `{shown}`, which has no `{mark}`: {said}");
+    assert!(said.contains(message), "{bad}: {said}");
+}
+
+#[test]
+fn the_scenario_without_a_mistake_is_accepted() {
+    assert_eq!(mistakes(GOOD), []);
+}
+
+#[test]
+fn names_are_safe_in_paths() {
+    refused("name = \"demo\"", "name = \"a/b\"", "a/b", "the name cannot be");
+    refused("name = \"demo\"", "name = \"\"", "name = \"\"", "the name cannot be");
+    refused("[stream]\nname = \"demo\"", "[stream]\nname = \"a b\"", "a b", "a stream's name");
+    refused("name = \"all\"", "name = \"all of it\"", "all of it", "a query's name");
+}
+
+#[test]
+fn loads_are_possible() {
+    refused("[{ rate = 50, for = \"2s\" }]", "[]", "stages = []", "nothing to send");
+    refused("rate = 50", "rate = 0", "rate = 0", "above zero");
+    refused("rate = 50", "rate = -1.5", "rate = -1.5", "above zero");
+    refused("rate = 50", "rate = 10000001", "10000001", "out of reach");
+    refused("for = \"2s\"", "for = \"0s\"", "0s", "no length");
+    for (bad, message) in [
+        ("batch_records = 0", "1 to 500"),
+        ("batch_records = 501", "1 to 500"),
+        ("batch_bytes = \"0B\"", "10 MiB"),
+        ("batch_bytes = \"11MiB\"", "10 MiB"),
+        ("in_flight = 0", "nothing is sent"),
+        ("retry_base = \"0s\"", "needs a pause"),
+        ("retry_cap = \"1ms\"", "shorter than the first"),
+        ("deadline = \"0s\"", "no time"),
+    ] {
+        refused("[load]", &format!("[load]\n{bad}"), bad, message);
+    }
+    for good in ["batch_records = 500", "batch_bytes = \"10MiB\"", "linger = \"0s\""] {
+        assert_eq!(mistakes(&GOOD.replace("[load]", &format!("[load]\n{good}"))), []);
+    }
+}
+
+#[test]
+fn streams_keep_the_limits_of_kinesis() {
+    for (bad, message) in [
+        ("shards = 0", "1 to 10000"),
+        ("shards = 10001", "1 to 10000"),
+        ("retention = \"23h\"", "24 to 8760"),
+        ("retention = \"366d\"", "24 to 8760"),
+        ("retention = \"1441m\"", "whole hours"),
+        ("consumer_poll = \"0s\"", "without a pause"),
+    ] {
+        refused("[stream]", &format!("[stream]\n{bad}"), bad, message);
+    }
+    assert_eq!(mistakes(&GOOD.replace("[stream]", "[stream]\nshards = 10000\nretention = \"365d\"")), []);
+}
+
+#[test]
+fn a_key_that_would_do_nothing_is_refused_only_when_written() {
+    for (bad, message) in [
+        ("path = \"x.csv\"", "`source.path` is used by kind = accidents only"),
+        ("rows = 20000", "`source.rows` is used by kind = accidents only"),
+        ("at_end = \"loop\"", "accidents only"),
+        ("sensors = 10", "sensors only"),
+    ] {
+        refused("[source]", &format!("[source]\n{bad}"), bad, message);
+    }
+    for (bad, message) in
+        [("exponent = 1", "`keys.exponent` is used by kind = zipf only"), ("field = \"city\"", "kind = field only")]
+    {
+        refused("[keys]", &format!("[keys]\n{bad}"), bad, message);
+    }
+    refused("kind = \"weather\"", "kind = \"sensors\"\nlive = true", "live", "weather only");
+    refused("kind = \"weather\"", "kind = \"accidents\"\nepoch = \"x\"", "epoch", "sensors or weather only");
+}
+
+#[test]
+fn sources_and_keys_can_be_drawn_from() {
+    refused("[source]", "[source]\nepoch = \"2025-01-01\"", "epoch", "RFC 3339");
+    refused("[source]", "[source]\ninterval = \"0s\"", "interval", "move on");
+    refused("[source]", "[source]\nurl = \"ftp://x\"", "url", "HTTP");
+    refused("kind = \"weather\"", "kind = \"sensors\"\nsensors = 0", "sensors = 0", "no reading");
+    refused("kind = \"weather\"", "kind = \"accidents\"\nrows = 0", "rows", "nothing to replay");
+    refused("kind = \"weather\"", "kind = \"accidents\"\npath = \"\"", "path", "empty");
+    refused("distinct = 10", "distinct = 2", "hot = 2", "not every key");
+    refused("hot = 2", "hot = 0", "hot = 0", "uniform");
+    refused("hot_share = 0.9", "hot_share = 1.1", "1.1", "between 0 and 1");
+    let keys = "kind = \"hot_set\"\ndistinct = 10\nhot = 2\nhot_share = 0.9\n";
+    refused(keys, "kind = \"field\"\n", "[keys]", "which field");
+    refused(keys, "kind = \"field\"\nfield = \"\"\n", "field = \"\"", "no name");
+    refused(keys, "kind = \"uniform\"\ndistinct = 0\n", "distinct", "a key to draw");
+    refused(keys, "kind = \"zipf\"\nexponent = -1\n", "exponent", "below zero");
+}
+
+#[test]
+fn prefixes_follow_firehose() {
+    let prefix = "!{timestamp:yyyy}/\"";
+    for (bad, message) in [
+        ("!{timestamp:yyyy/\"", "not complete"),
+        ("!{yyyy}/\"", "not complete"),
+        ("!{timestamp:}/\"", "not complete"),
+        ("!{timestmp:yyyy}/\"", "no namespace `timestmp`"),
+        ("!{firehose:random}/\"", "`firehose` has no `random`"),
+        ("!{timestamp:'at'yyyy'}/\"", "not closed"),
+        ("!{firehose:error-output-type}/\"", "no error type"),
+        ("!{partitionKeyFromQuery:town}/\"", "no partition key `town`"),
+        ("../\"", "leaves the lake"),
+    ] {
+        refused(prefix, bad, "prefix = ", message);
+    }
+    refused("at=!{partitionKeyFromQuery:city}/", "", "city = \".place.city\"", "does not use `city`");
+    let errors = "errors/!{firehose:error-output-type}/";
+    refused(
+        errors,
+        "errors/!{partitionKeyFromQuery:city}/!{firehose:error-output-type}/",
+        "errors/",
+        "cannot use partition",
+    );
+    refused(errors, "errors/!{timestamp:yyyy}/", "errors/", "must say the error type");
+    refused(errors, "", "error_prefix", "must say the error type");
+    assert_eq!(mistakes(&GOOD.replace(errors, "errors/")), []);
+    for path in ["city", ".", ".a..b", ".a b", ".9"] {
+        refused("\".place.city\"", &format!("\"{path}\""), &format!("\"{path}\""), "path of a field");
+    }
+}
+
+#[test]
+fn buffers_and_places_are_possible() {
+    for (bad, message) in [
+        ("buffer_size = \"1023B\"", "1 KiB to 128 MiB"),
+        ("buffer_size = \"129MiB\"", "1 KiB to 128 MiB"),
+        ("buffer_interval = \"0s\"", "15 minutes"),
+        ("buffer_interval = \"901s\"", "15 minutes"),
+        ("poll = \"0s\"", "without a pause"),
+        ("lake = \"\"", "neither a folder"),
+        ("lake = \"gs://b/x\"", "neither a folder"),
+        ("lake = \"s3:///x\"", "neither a folder"),
+    ] {
+        refused("[delivery]", &format!("[delivery]\n{bad}"), bad, message);
+    }
+    refused("[table]", "[table]\nlocation = \"http://x\"", "location", "neither a folder");
+    refused("[table]", "[table]\nevery = \"0s\"", "every", "needs a pause");
+    assert_eq!(mistakes(&GOOD.replace("[delivery]", "[delivery]\nlake = \"s3://bucket/lake\"")), []);
+}
+
+#[test]
+fn tables_fit_together() {
+    refused("from = \"time\"", "from = \"tme\"", "tme", "no column `tme`");
+    refused("from = \"time\"", "from = \"city\"", "from = \"city\"", "not a timestamp");
+    refused("[\"city\", \"hour\"]", "[\"city\", \"day\"]", "day", "no column `day`");
+    refused("[\"city\", \"hour\"]", "[\"city\", \"city\"]", "partition_by", "there twice");
+    refused("[\"city\", \"hour\"]", "[\"city\", \"hour\", \"degrees\", \"time\"]", "partition_by", "no column is left");
+    refused("key = [\"city\", \"time\"]", "key = []", "key = []", "all rows are one");
+    refused("key = [\"city\", \"time\"]", "key = [\"cty\"]", "cty", "no column `cty`");
+    refused("key = [\"city\", \"time\"]", "key = [\"city\", \"city\"]", "key = ", "there twice");
+    refused("[table.dedup]", "[table.dedup]\norder_by = \"when\"", "order_by", "no column `when`");
+    refused("of = \"time\"", "of = \"tim\"", "of = \"tim\"", "no column `tim`");
+    refused("of = \"time\"\n", "", "[[table.dedup.aggregate]]", "need a column");
+    refused("function = \"count\"", "function = \"count\"\nof = \"time\"", "of = \"time\"", "not a column");
+    refused("name = \"polls\"", "name = \"first\"", "name = \"first\"", "cannot be named");
+}
+
+#[test]
+fn computed_columns_do_not_hide_others() {
+    for taken in ["city", "hour", "millrace_seq", ""] {
+        refused("name = \"polls\"", &format!("name=\"{taken}\""), &format!("name=\"{taken}\""), "cannot be named");
+    }
+    refused("city = \"string\"", "city = \"string\"\nCity = \"string\"", "city = \"string\"", "differ in case");
+    refused("[table.columns]", "[table.columns]\nmillrace_seq = \"string\"", "millrace_seq", "part of the stamp");
+}
+
+#[test]
+fn undeclared_columns_are_left_to_the_data() {
+    let declared = "[table.columns]\ncity = \"string\"\ndegrees = \"number\"\ntime = \"timestamp\"\n";
+    assert_eq!(mistakes(&GOOD.replace(declared, "")), []);
+}
+
+#[test]
+fn the_stamp_can_always_order_and_deduplicate() {
+    assert_eq!(mistakes(&GOOD.replace("key = [\"city\", \"time\"]", "key = [\"millrace_run\", \"millrace_seq\"]")), []);
+}
+
+#[test]
+fn queries_are_one_select_over_records() {
+    let sql = "SELECT COUNT(*) AS n FROM records;";
+    refused(sql, "DROP TABLE records", "DROP", "only reads");
+    refused(sql, "", "sql = ", "only reads");
+    refused(sql, "SELECT 1 FROM records; SELECT 2", "sql = ", "more than one");
+    refused(sql, "SELECT 1 FROM accidents", "sql = ", "does not read");
+    refused(
+        "[[slo]]",
+        "[[query]]\nname=\"all\"\nsql = \"SELECT 1 FROM records\"\n[[slo]]",
+        "name=\"all\"",
+        "two queries",
+    );
+    for good in [
+        "-- why; not\\nselect ';' as a, \\\"x;y\\\" from \\\"records\\\" ; ",
+        "WITH r AS (SELECT * FROM records) SELECT COUNT(*) FROM r",
+        "/* ; */ SELECT 'é;' FROM records",
+    ] {
+        assert_eq!(mistakes(&GOOD.replace(sql, good)), [], "{good}");
+    }
+    // An unclosed quote swallows the rest, as it does for the engines.
+    refused(sql, "SELECT 'é FROM records", "sql = ", "does not read");
+}
+
+#[test]
+fn objectives_are_bounds_and_stand_once() {
+    refused("max = 0", "max = -1", "max = -1", "below zero");
+    refused("[[slo]]", "[[slo]]\nmetric=\"lost_records\"\nmax = 1\n[[slo]]", "metric = ", "bounded twice");
+}
