@@ -1,0 +1,44 @@
+//! The local stand-in for Kinesis Data Streams: a server on loopback that AWS's own clients talk to, with AWS's limits.
+//!
+//! It is in memory and bounded, and it exists to be measured against: arrival times are kept in microseconds, limits are
+//! token buckets on an injected clock (`quota`), lag is true. From the outside in:
+//!
+//! ```text
+//!   server      the port, HTTP/1.1 and HTTP/2 by prior knowledge
+//!   wire        a request to an operation, an outcome to a response; `json` and `error` are its language
+//!   operations  one file per family: streams, shards, write, read; `validate` has the words for what is wrong
+//!   account     the streams by name and the memory they share (`capacity`)
+//!   data_stream its shards by hash key (`routing`)
+//!   shard       one lock: limits (`quota`), then the log; numbers from `sequence`
+//!   log         the records, in order
+//! ```
+//! `iterator` and `token` are what clients hold between calls. Differences from AWS: a stream is active at once and gone
+//! at once, credentials are not checked, and everything ends with the process.
+
+mod account;
+mod capacity;
+mod clock;
+mod data_stream;
+mod error;
+mod iterator;
+mod json;
+mod log;
+mod metrics;
+mod operations;
+mod quota;
+mod routing;
+mod sequence;
+mod server;
+mod shard;
+mod token;
+mod validate;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::ServeError;
+pub use metrics::{ShardMetrics, StreamCounts, StreamMetrics};
+pub use quota::{Quotas, ReadLimits, WriteLimits};
+pub use server::{ServerConfig, StreamServer};

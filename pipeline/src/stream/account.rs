@@ -1,0 +1,130 @@
+//! All streams of the server, as one AWS account in one region.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::{
+    capacity::{Capacity, Reservation},
+    clock::Clock,
+    data_stream::{DataStream, StreamSettings, StreamShape},
+    error::{ApiError, ErrorKind},
+    metrics::StreamMetrics,
+    quota::Quotas,
+    token::Sealer,
+};
+
+/// The account every stream belongs to.
+pub(crate) const ACCOUNT_ID: &str = "000000000000";
+/// The region in ARNs. Clients may sign for any.
+pub(crate) const REGION: &str = "us-east-1";
+/// Shards of an account in us-east-1 (AWS default quota).
+const MAX_SHARDS: usize = 20_000;
+
+/// The streams by name, and what they share.
+#[derive(Debug)]
+pub(crate) struct Account {
+    streams: RwLock<BTreeMap<String, Arc<DataStream>>>,
+    capacity: Arc<Capacity>,
+    retention_us: u64,
+    quotas: Quotas,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sealer: Sealer,
+}
+
+impl Account {
+    pub(crate) fn new(capacity_bytes: u64, retention_us: u64, quotas: Quotas, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            streams: RwLock::default(),
+            capacity: Capacity::new(capacity_bytes),
+            retention_us,
+            quotas,
+            clock,
+            sealer: Sealer::new(rand::random()),
+        }
+    }
+
+    /// Makes a stream; it is active at once.
+    pub(crate) fn create(&self, name: &str, shape: StreamShape) -> Result<(), ApiError> {
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        if streams.contains_key(name) {
+            let text = format!("Stream {name} under account {ACCOUNT_ID} already exists.");
+            return Err(ApiError::new(ErrorKind::ResourceInUse, text));
+        }
+        let current: usize = streams.values().map(|stream| stream.shards.len()).sum();
+        if current + shape.shards as usize > MAX_SHARDS {
+            let text = format!(
+                "This request would exceed the shard limit for the account {ACCOUNT_ID} in {REGION}. Current shard count \
+                 for the account: {current}. Limit: {MAX_SHARDS}. Number of additional shards that would have resulted \
+                 from this request: {}.",
+                shape.shards
+            );
+            return Err(ApiError::new(ErrorKind::LimitExceeded, text));
+        }
+        let settings = StreamSettings {
+            created_us: self.clock.now_us(),
+            retention_us: self.retention_us,
+            quotas: self.quotas,
+            capacity: Arc::clone(&self.capacity),
+        };
+        let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT_ID}:stream/{name}");
+        streams.insert(name.to_owned(), Arc::new(DataStream::new(name, arn, shape, settings)));
+        Ok(())
+    }
+
+    /// Removes a stream with its records.
+    pub(crate) fn delete(&self, name: &str) -> Result<(), ApiError> {
+        // The records are freed after the lock: other streams do not wait for that.
+        let removed = self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        removed.map(drop).ok_or_else(|| not_found(name))
+    }
+
+    pub(crate) fn stream(&self, name: &str) -> Result<Arc<DataStream>, ApiError> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        streams.get(name).map(Arc::clone).ok_or_else(|| not_found(name))
+    }
+
+    /// Streams in order of name, after a name if one is given.
+    pub(crate) fn list(&self, after: Option<&str>, limit: usize) -> Vec<Arc<DataStream>> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        streams.range::<str, _>((from, Bound::Unbounded)).take(limit).map(|(_, stream)| Arc::clone(stream)).collect()
+    }
+
+    /// Takes memory for records, after dropping what has outlived its retention if it does not fit at first.
+    pub(crate) fn reserve(&self, bytes: u64) -> Option<Reservation> {
+        self.capacity.reserve(bytes).or_else(|| {
+            let now_us = self.clock.now_us();
+            self.list(None, usize::MAX).iter().for_each(|stream| stream.trim(now_us));
+            self.capacity.reserve(bytes)
+        })
+    }
+
+    /// Why a record was refused with `InternalFailure`, the error clients retry.
+    pub(crate) fn full_text(&self) -> String {
+        format!(
+            "The local stream's memory is full: records may hold {} bytes in all; raise its capacity or shorten its retention.",
+            self.capacity.limit()
+        )
+    }
+
+    pub(crate) fn metrics(&self) -> StreamMetrics {
+        let streams = self.list(None, usize::MAX);
+        StreamMetrics {
+            used_bytes: self.capacity.used(),
+            capacity_bytes: self.capacity.limit(),
+            streams: streams.iter().map(|stream| stream.counts()).collect(),
+        }
+    }
+}
+
+fn not_found(name: &str) -> ApiError {
+    ApiError::not_found(format!("Stream {name} under account {ACCOUNT_ID} not found."))
+}
+
+/// AWS's text for a refusal by a shard's limits.
+pub(crate) fn throttle_text(stream: &str, shard_id: &str) -> String {
+    format!("Rate exceeded for shard {shard_id} in stream {stream} under account {ACCOUNT_ID}.")
+}

@@ -1,0 +1,104 @@
+//! What the stream answers when it refuses, in the shape AWS gives it, and why a server may not start.
+
+use std::net::SocketAddr;
+
+/// AWS's name for a refusal. The wire name and the HTTP status follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    ExpiredIterator,
+    ExpiredNextToken,
+    InternalFailure,
+    InvalidArgument,
+    LimitExceeded,
+    RequestTooLarge,
+    ResourceInUse,
+    ResourceNotFound,
+    Serialization,
+    ThroughputExceeded,
+    UnknownOperation,
+    Validation,
+}
+
+impl ErrorKind {
+    /// The `__type` of the answer, or the `ErrorCode` of a record of PutRecords.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ExpiredIterator => "ExpiredIteratorException",
+            Self::ExpiredNextToken => "ExpiredNextTokenException",
+            Self::InternalFailure => "InternalFailure",
+            Self::InvalidArgument => "InvalidArgumentException",
+            Self::LimitExceeded => "LimitExceededException",
+            Self::RequestTooLarge => "RequestEntityTooLargeException",
+            Self::ResourceInUse => "ResourceInUseException",
+            Self::ResourceNotFound => "ResourceNotFoundException",
+            Self::Serialization => "SerializationException",
+            Self::ThroughputExceeded => "ProvisionedThroughputExceededException",
+            Self::UnknownOperation => "UnknownOperationException",
+            Self::Validation => "ValidationException",
+        }
+    }
+
+    /// AWS answers 400 to everything it models, throttling included.
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Self::InternalFailure => 500,
+            Self::RequestTooLarge => 413,
+            _ => 400,
+        }
+    }
+
+    /// The name of the text's member; AWS spells it differently for a body that could not be read.
+    pub(crate) const fn message_member(self) -> &'static str {
+        match self {
+            Self::Serialization => "Message",
+            _ => "message",
+        }
+    }
+}
+
+/// A call that was refused as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", kind.name())]
+pub(crate) struct ApiError {
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub(crate) fn invalid_argument(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::ResourceNotFound, message)
+    }
+}
+
+/// The local stream could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address could not be listened on: the port is in use or not permitted.
+    #[error("the local stream cannot listen on {address}: {source}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A stream of the configuration could not be created.
+    #[error("the stream {name:?} cannot be created: {reason}")]
+    Stream {
+        /// The stream's name as configured.
+        name: String,
+        /// What AWS would answer.
+        reason: String,
+    },
+    /// The server was started outside a tokio runtime.
+    #[error("the local stream has to be started inside a tokio runtime: {0}")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+}

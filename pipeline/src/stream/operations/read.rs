@@ -1,0 +1,247 @@
+//! GetShardIterator and GetRecords.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::stream::{
+    account::{ACCOUNT_ID, Account, throttle_text},
+    data_stream::{DataStream, ShardLookup},
+    error::{ApiError, ErrorKind},
+    iterator::{MAX_TOKEN_CHARS, ShardIterator},
+    json::{self, Text, Timestamp, push_string},
+    sequence::{DIGITS, SequenceNumber},
+    shard::{MAX_READ_RECORDS, ReadBatch, Shard},
+    validate::{StreamTarget, Violations, is_number},
+};
+
+const TYPES: [&str; 5] = ["AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetShardIterator<'a> {
+    #[serde(borrow)]
+    stream_name: Option<Text<'a>>,
+    #[serde(borrow, rename = "StreamARN")]
+    stream_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    shard_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    shard_iterator_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    starting_sequence_number: Option<Text<'a>>,
+    timestamp: Option<Timestamp>,
+}
+
+/// Where an iterator is to start.
+enum Start<'a> {
+    TrimHorizon,
+    Latest,
+    AtTime(u64),
+    AtNumber(&'a str),
+    AfterNumber(&'a str),
+}
+
+pub(super) fn shard_iterator(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let request: GetShardIterator<'_> = json::parse(body)?;
+    let target = StreamTarget {
+        name: request.stream_name.as_ref().map(Text::as_str),
+        arn: request.stream_arn.as_ref().map(Text::as_str),
+    };
+    let mut violations = Violations::default();
+    target.check(&mut violations);
+    let shard_id = request.shard_id.as_ref().map(Text::as_str);
+    match shard_id {
+        Some(id) => violations.name(id, "shardId"),
+        None => violations.null("shardId"),
+    }
+    match &request.shard_iterator_type {
+        Some(kind) => violations.one_of(kind.as_str(), "shardIteratorType", &TYPES),
+        None => violations.null("shardIteratorType"),
+    }
+    if let Some(number) = &request.starting_sequence_number {
+        let number = number.as_str();
+        violations.pattern(number, "startingSequenceNumber", is_number(number, 129), "0|([1-9]\\d{0,128})");
+    }
+    violations.finish()?;
+
+    let now_us = account.clock.now_us();
+    let start = start_of(&request, now_us)?;
+    let stream = account.stream(target.resolve()?)?;
+    let shard = find_shard(&stream, shard_id.unwrap_or_default())?;
+    let numbered = match &start {
+        Start::AtNumber(text) => numbered_position(&stream, shard, text)?,
+        Start::AfterNumber(text) => numbered_position(&stream, shard, text)? + 1,
+        _ => 0,
+    };
+    let position = shard.position(now_us, |log| match start {
+        Start::TrimHorizon => 0,
+        Start::Latest => log.tip(),
+        Start::AtTime(time_us) => log.position_at(time_us),
+        Start::AtNumber(_) | Start::AfterNumber(_) => numbered,
+    });
+    let position = position.map_err(|_| throttled(&stream, shard))?;
+    let iterator = iterator_at(&stream, shard, position, now_us);
+    json::answer(&json!({ "ShardIterator": iterator.seal(&account.sealer) }))
+}
+
+/// The start a request asks for; what it gives beside the type has to fit the type.
+fn start_of<'a>(request: &'a GetShardIterator<'_>, now_us: u64) -> Result<Start<'a>, ApiError> {
+    let kind = request.shard_iterator_type.as_ref().map(Text::as_str).unwrap_or_default();
+    let number = request.starting_sequence_number.as_ref().map(Text::as_str);
+    match (kind, number, request.timestamp) {
+        ("AT_SEQUENCE_NUMBER", Some(number), _) => Ok(Start::AtNumber(number)),
+        ("AFTER_SEQUENCE_NUMBER", Some(number), _) => Ok(Start::AfterNumber(number)),
+        ("TRIM_HORIZON", None, _) => Ok(Start::TrimHorizon),
+        ("LATEST", None, _) => Ok(Start::Latest),
+        ("AT_TIMESTAMP", None, None) => Err(ApiError::invalid_argument(
+            "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.",
+        )),
+        ("AT_TIMESTAMP", None, Some(time)) if time.us / 1_000 > now_us / 1_000 => {
+            Err(ApiError::invalid_argument(format!(
+                "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+                 timestampInMillis: {}, currentTimestampInMillis: {}",
+                time.us / 1_000,
+                now_us / 1_000
+            )))
+        }
+        ("AT_TIMESTAMP", None, Some(time)) => Ok(Start::AtTime(time.us)),
+        (kind, number, _) => Err(ApiError::invalid_argument(format!(
+            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) \
+             TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and {}",
+            if number.is_some() { "also a StartingSequenceNumber." } else { "no StartingSequenceNumber." }
+        ))),
+    }
+}
+
+/// The index a number stands for: it has to be one that this shard has given out, or the shard's start.
+fn numbered_position(stream: &DataStream, shard: &Shard, text: &str) -> Result<u64, ApiError> {
+    let start = shard.starting_sequence();
+    let of_this_shard = |number: &SequenceNumber| {
+        (number.shard_created_s, number.shard) == (start.shard_created_s, start.shard) && number.index < shard.tip()
+    };
+    SequenceNumber::parse(text).filter(of_this_shard).map(|number| number.index).ok_or_else(|| {
+        ApiError::invalid_argument(format!(
+            "StartingSequenceNumber {text} used in GetShardIterator on shard {} in stream {} under account {ACCOUNT_ID} is invalid.",
+            shard.id, stream.name
+        ))
+    })
+}
+
+fn find_shard<'a>(stream: &'a DataStream, id: &str) -> Result<&'a Shard, ApiError> {
+    stream.shard(id).map_err(|reason| {
+        ApiError::not_found(match reason {
+            ShardLookup::NotAShardId => {
+                format!("Could not find shard {id} in stream {} under account {ACCOUNT_ID}.", stream.name)
+            }
+            ShardLookup::NoSuchShard(id) => {
+                format!("Shard {id} in stream {} under account {ACCOUNT_ID} does not exist", stream.name)
+            }
+        })
+    })
+}
+
+fn iterator_at(stream: &DataStream, shard: &Shard, position: u64, now_us: u64) -> ShardIterator {
+    ShardIterator {
+        stream: stream.name.clone(),
+        stream_created_us: stream.created_us,
+        shard: shard.number,
+        position,
+        issued_us: now_us,
+    }
+}
+
+fn throttled(stream: &DataStream, shard: &Shard) -> ApiError {
+    ApiError::new(ErrorKind::ThroughputExceeded, throttle_text(&stream.name, &shard.id))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetRecords<'a> {
+    #[serde(borrow)]
+    shard_iterator: Option<Text<'a>>,
+    #[serde(borrow, rename = "StreamARN")]
+    stream_arn: Option<Text<'a>>,
+    limit: Option<i64>,
+}
+
+pub(super) fn records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let request: GetRecords<'_> = json::parse(body)?;
+    let mut violations = Violations::default();
+    let token = request.shard_iterator.as_ref().map(Text::as_str);
+    match token {
+        Some(token) => violations.length(token, "shardIterator", 1, MAX_TOKEN_CHARS),
+        None => violations.null("shardIterator"),
+    }
+    let target = StreamTarget { name: None, arn: request.stream_arn.as_ref().map(Text::as_str) };
+    target.check(&mut violations);
+    let limit = request.limit.unwrap_or(MAX_READ_RECORDS as i64);
+    violations.range(limit, "limit", 1, MAX_READ_RECORDS as i64);
+    violations.finish()?;
+
+    let now_us = account.clock.now_us();
+    let iterator = ShardIterator::open(&account.sealer, token.unwrap_or_default(), now_us)?;
+    if target.arn.is_some() && target.resolve()? != iterator.stream {
+        return Err(ApiError::invalid_argument("The ShardIterator is not of the stream that StreamARN names."));
+    }
+    let stream = account.stream(&iterator.stream)?;
+    let shard = stream.shards.get(iterator.shard as usize).filter(|_| stream.created_us == iterator.stream_created_us);
+    // The stream was deleted and made again: its shards are others.
+    let shard = shard.ok_or_else(|| ApiError::invalid_argument("Invalid ShardIterator."))?;
+    let batch = shard.read(now_us, iterator.position, usize::try_from(limit).unwrap_or(0));
+    let batch = batch.map_err(|_| throttled(&stream, shard))?;
+    let next = iterator_at(&stream, shard, batch.next, now_us).seal(&account.sealer);
+    Ok(write_batch(shard, &batch, &next))
+}
+
+/// The answer of GetRecords, written once into memory of about the right size.
+fn write_batch(shard: &Shard, batch: &ReadBatch, next: &str) -> Vec<u8> {
+    let payload: usize = batch.records.iter().map(|record| record.size() * 4 / 3).sum();
+    let mut out = String::with_capacity(payload + batch.records.len() * (DIGITS + 112) + next.len() + 96);
+    out.push_str("{\"MillisBehindLatest\":");
+    out.push_str(&batch.millis_behind.to_string());
+    out.push_str(",\"NextShardIterator\":\"");
+    out.push_str(next);
+    out.push_str("\",\"Records\":[");
+    for (index, record) in (batch.first..).zip(&batch.records) {
+        if index > batch.first {
+            out.push(',');
+        }
+        out.push_str("{\"SequenceNumber\":\"");
+        out.extend(shard.sequence(index, record.arrival_us).digits().map(char::from));
+        out.push_str("\",\"ApproximateArrivalTimestamp\":");
+        push_seconds(&mut out, record.arrival_us);
+        out.push_str(",\"Data\":\"");
+        STANDARD.encode_string(record.data(), &mut out);
+        out.push_str("\",\"PartitionKey\":");
+        push_string(&mut out, &String::from_utf8_lossy(record.partition_key()));
+        out.push('}');
+    }
+    out.push_str("]}");
+    out.into_bytes()
+}
+
+/// Seconds with exactly three decimals.
+fn push_seconds(out: &mut String, time_us: u64) {
+    let milliseconds = time_us / 1_000;
+    out.push_str(&(milliseconds / 1_000).to_string());
+    out.push('.');
+    [100, 10, 1].iter().for_each(|place| out.push(char::from(b'0' + (milliseconds / place % 10) as u8)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_written_with_milliseconds() {
+        let written = |time_us| {
+            let mut out = String::new();
+            push_seconds(&mut out, time_us);
+            out
+        };
+        assert_eq!(written(1_459_799_926_480_999), "1459799926.480");
+        assert_eq!(written(1_459_799_926_007_000), "1459799926.007");
+        assert_eq!(written(0), "0.000");
+    }
+}

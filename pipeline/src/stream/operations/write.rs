@@ -1,0 +1,291 @@
+//! PutRecord and PutRecords: read, check everything, route, then store shard by shard.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::stream::{
+    account::{Account, throttle_text},
+    data_stream::DataStream,
+    error::{ApiError, ErrorKind},
+    json::{self, Batch, Text, push_string},
+    routing::hash_of_key,
+    sequence::{DIGITS, SequenceNumber},
+    shard::{Incoming, Outcome, Shard},
+    validate::{Member, StreamTarget, Violations, is_number},
+};
+
+/// Records of a PutRecords call at most (AWS).
+const MAX_RECORDS: usize = 500;
+/// Bytes of data and partition keys of a PutRecords call at most (AWS since 2025-10-28).
+const MAX_CALL_BYTES: usize = 10 << 20;
+/// Bytes of one record's data in any stream at most (service model).
+const MAX_DATA_BYTES: usize = 10 << 20;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutRecord<'a> {
+    #[serde(borrow)]
+    stream_name: Option<Text<'a>>,
+    #[serde(borrow, rename = "StreamARN")]
+    stream_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: Option<Text<'a>>,
+    #[serde(borrow)]
+    partition_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    explicit_hash_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    sequence_number_for_ordering: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutRecords<'a> {
+    #[serde(borrow)]
+    stream_name: Option<Text<'a>>,
+    #[serde(borrow, rename = "StreamARN")]
+    stream_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    records: Option<Batch<Entry<'a>, MAX_RECORDS>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(borrow)]
+    data: Option<Text<'a>>,
+    #[serde(borrow)]
+    partition_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    explicit_hash_key: Option<Text<'a>>,
+}
+
+/// A record that was decoded into the call's block of payloads.
+struct Decoded {
+    start: usize,
+    key_bytes: usize,
+    end: usize,
+    hash: HashKey,
+}
+
+/// Where a record is to go. Whether an explicit key is in range is judged only after all fields are known to be sound.
+enum HashKey {
+    OfPartitionKey(u128),
+    Explicit(u128),
+    TooLarge(String),
+}
+
+/// The payloads of a call, one after the other: partition key, data, partition key, data.
+#[derive(Default)]
+struct Block {
+    payloads: Vec<u8>,
+    records: Vec<Decoded>,
+}
+
+pub(super) fn put_record(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let request: PutRecord<'_> = json::parse(body)?;
+    let target = StreamTarget {
+        name: request.stream_name.as_ref().map(Text::as_str),
+        arn: request.stream_arn.as_ref().map(Text::as_str),
+    };
+    let mut violations = Violations::default();
+    target.check(&mut violations);
+    let entry = Entry {
+        data: request.data,
+        partition_key: request.partition_key,
+        explicit_hash_key: request.explicit_hash_key,
+    };
+    let mut block = Block::default();
+    block.add(&entry, &mut violations, |field| field)?;
+    let ordering = request.sequence_number_for_ordering.as_ref().map(Text::as_str);
+    if let Some(number) = ordering {
+        violations.pattern(number, "sequenceNumberForOrdering", is_number(number, 129), "0|([1-9]\\d{0,128})");
+    }
+    violations.finish()?;
+
+    let stream = account.stream(target.resolve()?)?;
+    if let Some(number) = ordering.filter(|number| SequenceNumber::parse(number).is_none()) {
+        return Err(ApiError::invalid_argument(format!(
+            "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {} is invalid.",
+            stream.name
+        )));
+    }
+    let incoming = block.route(&stream)?;
+    let [record] = incoming.as_slice() else {
+        return Err(ApiError::new(ErrorKind::InternalFailure, "A PutRecord call holds one record."));
+    };
+    let shard = &stream.shards[record.shard as usize];
+    match store(account, &stream, &incoming)[0] {
+        Outcome::Stored(number) => json::answer(&json!({ "ShardId": shard.id, "SequenceNumber": number.to_string() })),
+        Outcome::Throttled => Err(ApiError::new(ErrorKind::ThroughputExceeded, throttle_text(&stream.name, &shard.id))),
+        Outcome::Full => Err(ApiError::new(ErrorKind::InternalFailure, account.full_text())),
+    }
+}
+
+pub(super) fn put_records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let request: PutRecords<'_> = json::parse(body)?;
+    let target = StreamTarget {
+        name: request.stream_name.as_ref().map(Text::as_str),
+        arn: request.stream_arn.as_ref().map(Text::as_str),
+    };
+    let mut violations = Violations::default();
+    target.check(&mut violations);
+    let block = decode(request.records.as_ref(), body.len(), &mut violations)?;
+    violations.finish()?;
+
+    let stream = account.stream(target.resolve()?)?;
+    let incoming = block.route(&stream)?;
+    let outcomes = store(account, &stream, &incoming);
+    Ok(write_outcomes(account, &stream, &incoming, &outcomes))
+}
+
+/// Decodes and checks every record of a call.
+fn decode(
+    records: Option<&Batch<Entry<'_>, MAX_RECORDS>>,
+    body_bytes: usize,
+    violations: &mut Violations,
+) -> Result<Block, ApiError> {
+    let Some(Batch { entries, count }) = records else {
+        violations.null("records");
+        return Ok(Block::default());
+    };
+    if *count == 0 {
+        violations.add("[]", "records", "Member must have length greater than or equal to 1");
+    } else if *count > MAX_RECORDS {
+        let shown = format!("[{count} records]");
+        violations.add(shown, "records", format_args!("Member must have length less than or equal to {MAX_RECORDS}"));
+    }
+    let mut block = Block {
+        // Three bytes for every four of base64; keys and syntax make up the rest.
+        payloads: Vec::with_capacity(body_bytes * 3 / 4),
+        records: Vec::with_capacity(entries.len()),
+    };
+    for (index, entry) in entries.iter().enumerate() {
+        block.add(entry, violations, |field| Member { list: "records", index, field })?;
+    }
+    Ok(block)
+}
+
+impl Block {
+    /// Decodes one record. Bad base64 refuses the call as AWS does, before any field is judged.
+    fn add<At: std::fmt::Display>(
+        &mut self,
+        entry: &Entry<'_>,
+        violations: &mut Violations,
+        at: impl Fn(&'static str) -> At,
+    ) -> Result<(), ApiError> {
+        let key = entry.partition_key.as_ref().map(Text::as_str);
+        match key {
+            Some(key) => violations.length(key, at("partitionKey"), 1, 256),
+            None => violations.null(at("partitionKey")),
+        }
+        let key = key.unwrap_or_default();
+        let start = self.payloads.len();
+        self.payloads.extend_from_slice(key.as_bytes());
+        match &entry.data {
+            Some(data) => STANDARD.decode_vec(data.as_str(), &mut self.payloads).map_err(|error| {
+                let text = format!("'{}' is not a base64 encoded blob: {error}", at("data"));
+                ApiError::new(ErrorKind::Serialization, text)
+            })?,
+            None => violations.null(at("data")),
+        }
+        let data_bytes = self.payloads.len() - start - key.len();
+        if data_bytes > MAX_DATA_BYTES {
+            let shown = format!("java.nio.HeapByteBuffer[pos=0 lim={data_bytes} cap={data_bytes}]");
+            let constraint = format!("Member must have length less than or equal to {MAX_DATA_BYTES}");
+            violations.add(shown, at("data"), constraint);
+        }
+        let hash = match entry.explicit_hash_key.as_ref().map(Text::as_str) {
+            None => HashKey::OfPartitionKey(hash_of_key(key)),
+            Some(text) => {
+                let pattern = "0|([1-9]\\d{0,38})";
+                violations.pattern(text, at("explicitHashKey"), is_number(text, 39), pattern);
+                text.parse().map_or_else(|_| HashKey::TooLarge(text.to_owned()), HashKey::Explicit)
+            }
+        };
+        self.records.push(Decoded { start, key_bytes: key.len(), end: self.payloads.len(), hash });
+        Ok(())
+    }
+
+    /// The records with their shards, after the checks that need the stream.
+    fn route(&self, stream: &DataStream) -> Result<Vec<Incoming<'_>>, ApiError> {
+        if self.payloads.len() > MAX_CALL_BYTES {
+            return Err(ApiError::invalid_argument("Records size exceeds 10 MB limit"));
+        }
+        let route = |(slot, record): (usize, &Decoded)| {
+            let payload = &self.payloads[record.start..record.end];
+            if payload.len() > stream.max_record_bytes() {
+                return Err(ApiError::invalid_argument(format!(
+                    "Record {} holds {} bytes of data and partition key; stream {} takes records of at most {} bytes.",
+                    slot + 1,
+                    payload.len(),
+                    stream.name,
+                    stream.max_record_bytes()
+                )));
+            }
+            let hash = match &record.hash {
+                HashKey::OfPartitionKey(hash) | HashKey::Explicit(hash) => *hash,
+                HashKey::TooLarge(text) => {
+                    return Err(ApiError::invalid_argument(format!(
+                        "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}"
+                    )));
+                }
+            };
+            let key_bytes = u32::try_from(record.key_bytes).unwrap_or(u32::MAX);
+            Ok(Incoming { slot, shard: stream.route(hash).number, payload, key_bytes })
+        };
+        self.records.iter().enumerate().map(route).collect()
+    }
+}
+
+/// Stores the records, each shard's in their order under one lock, and gives what became of each.
+fn store(account: &Account, stream: &DataStream, incoming: &[Incoming<'_>]) -> Vec<Outcome> {
+    let mut outcomes = vec![Outcome::Full; incoming.len()];
+    let mut by_shard = incoming.to_vec();
+    by_shard.sort_by_key(|record| record.shard);
+    for group in by_shard.chunk_by(|a, b| a.shard == b.shard) {
+        let shard = &stream.shards[group[0].shard as usize];
+        let reservation = account.reserve(Shard::cost_of(group));
+        shard.append(account.clock.now_us(), group, reservation, &mut outcomes);
+    }
+    outcomes
+}
+
+/// The answer of PutRecords, one entry per record in the call's order.
+fn write_outcomes(account: &Account, stream: &DataStream, incoming: &[Incoming<'_>], outcomes: &[Outcome]) -> Vec<u8> {
+    let refused = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Stored(_))).count();
+    let mut out = String::with_capacity(64 + outcomes.len() * (DIGITS + 64) + refused * 192);
+    out.push_str("{\"FailedRecordCount\":");
+    out.push_str(&refused.to_string());
+    out.push_str(",\"Records\":[");
+    for (record, outcome) in incoming.iter().zip(outcomes) {
+        if !out.ends_with('[') {
+            out.push(',');
+        }
+        let shard = &stream.shards[record.shard as usize];
+        match outcome {
+            Outcome::Stored(number) => {
+                out.push_str("{\"SequenceNumber\":\"");
+                out.extend(number.digits().map(char::from));
+                out.push_str("\",\"ShardId\":\"");
+                out.push_str(&shard.id);
+                out.push_str("\"}");
+            }
+            Outcome::Throttled => {
+                push_refusal(&mut out, ErrorKind::ThroughputExceeded, &throttle_text(&stream.name, &shard.id));
+            }
+            Outcome::Full => push_refusal(&mut out, ErrorKind::InternalFailure, &account.full_text()),
+        }
+    }
+    out.push_str("]}");
+    out.into_bytes()
+}
+
+fn push_refusal(out: &mut String, kind: ErrorKind, text: &str) {
+    out.push_str("{\"ErrorCode\":\"");
+    out.push_str(kind.name());
+    out.push_str("\",\"ErrorMessage\":");
+    push_string(out, text);
+    out.push('}');
+}

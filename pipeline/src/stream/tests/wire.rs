@@ -1,0 +1,221 @@
+//! The wire: raw HTTP/1.1 and HTTP/2 against a bound port.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request, Response, client::conn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::entries;
+use crate::stream::{Quotas, ServeError, ServerConfig, StreamServer};
+
+const JSON: &str = "application/x-amz-json-1.1";
+
+fn server(quotas: Quotas) -> StreamServer {
+    let streams = vec![("s".to_owned(), 4)];
+    StreamServer::bind(ServerConfig { streams, quotas, ..ServerConfig::default() }).unwrap()
+}
+
+fn call(operation: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    Request::post("/")
+        .header("host", "localhost")
+        .header("content-type", JSON)
+        .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
+        .body(Full::new(body.into()))
+        .unwrap()
+}
+
+async fn send(server: &StreamServer, request: Request<Full<Bytes>>) -> (Response<()>, Bytes) {
+    let socket = TcpStream::connect(server.address()).await.unwrap();
+    let (mut sender, connection) = conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    (Response::from_parts(parts, ()), body.collect().await.unwrap().to_bytes())
+}
+
+async fn error_of(server: &StreamServer, request: Request<Full<Bytes>>) -> (u16, Value) {
+    let (head, body) = send(server, request).await;
+    (head.status().as_u16(), serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn an_answer_has_the_headers_of_aws() {
+    let server = server(Quotas::off());
+    let (head, body) = send(&server, call("ListStreams", "{}")).await;
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.headers()["content-type"], JSON);
+    assert_eq!(head.headers()["content-length"], body.len().to_string().as_str());
+    assert_eq!(head.headers()["x-amzn-requestid"].len(), 36);
+    assert_eq!(STANDARD.decode(&head.headers()["x-amz-id-2"]).unwrap().len(), 72);
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["StreamNames"], json!(["s"]));
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_has_an_empty_body() {
+    let server = server(Quotas::off());
+    let (head, body) = send(&server, call("DeleteStream", r#"{"StreamName":"s"}"#)).await;
+    assert_eq!((head.status().as_u16(), body.len()), (200, 0));
+    assert_eq!(head.headers()["content-length"], "0");
+}
+
+#[tokio::test]
+async fn malformed_bodies_are_serialization_exceptions() {
+    let server = server(Quotas::off());
+    let bodies: [&[u8]; 6] = [b"", b"{", b"[]", b"{\"StreamName\":\"s\xff\"}", b"{\"StreamName\":5}", b"not json"];
+    for body in bodies {
+        let (status, error) = error_of(&server, call("PutRecord", body)).await;
+        assert_eq!((status, &error["__type"]), (400, &json!("SerializationException")), "{body:?}");
+        assert!(error["Message"].is_string());
+    }
+    let body = r#"{"StreamName":"s","PartitionKey":"k","Data":"%%%"}"#;
+    let (status, error) = error_of(&server, call("PutRecord", body)).await;
+    assert_eq!((status, &error["__type"]), (400, &json!("SerializationException")));
+}
+
+#[tokio::test]
+async fn modelled_errors_are_400_with_type_and_message() {
+    let server = server(Quotas::off());
+    let (status, error) = error_of(&server, call("DescribeStream", r#"{"StreamName":"none"}"#)).await;
+    let message = "Stream none under account 000000000000 not found.";
+    assert_eq!((status, error), (400, json!({ "__type": "ResourceNotFoundException", "message": message })));
+    let (status, error) = error_of(&server, call("SplitShard", "{}")).await;
+    assert_eq!((status, &error["__type"]), (400, &json!("UnknownOperationException")));
+    let mut without_target = call("PutRecord", "{}");
+    without_target.headers_mut().remove("x-amz-target");
+    assert_eq!(error_of(&server, without_target).await.1["__type"], "UnknownOperationException");
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_413_and_the_server_lives_on() {
+    let server = server(Quotas::off());
+    let (status, error) = error_of(&server, call("PutRecords", vec![b' '; (16 << 20) + 1])).await;
+    assert_eq!((status, &error["__type"]), (413, &json!("RequestEntityTooLargeException")));
+    assert_eq!(send(&server, call("ListStreams", "{}")).await.0.status(), 200);
+}
+
+#[tokio::test]
+async fn the_largest_legal_call_fits_under_the_cap() {
+    let server = server(Quotas::off());
+    let records = entries(10, &"x".repeat((1 << 20) - 5));
+    let body = json!({ "StreamName": "s", "Records": records }).to_string();
+    let (head, answer) = send(&server, call("PutRecords", body)).await;
+    assert_eq!(head.status(), 200);
+    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap()["FailedRecordCount"], 0);
+}
+
+#[tokio::test]
+async fn wrong_methods_paths_and_languages_are_answered_in_xml() {
+    let server = server(Quotas::off());
+    let mut put = call("PutRecord", "{}");
+    *put.method_mut() = Method::PUT;
+    let mut elsewhere = call("PutRecord", "{}");
+    *elsewhere.uri_mut() = "/elsewhere".parse().unwrap();
+    let mut cbor = call("PutRecord", "{}");
+    cbor.headers_mut().insert("content-type", "application/x-amz-cbor-1.1".parse().unwrap());
+    let mut stranger = cbor.clone();
+    stranger.headers_mut().remove("x-amz-target");
+    for (request, status, name) in [
+        (put, 404, "UnknownOperationException"),
+        (elsewhere, 404, "UnknownOperationException"),
+        (cbor, 404, "UnknownOperationException"),
+        (stranger, 403, "AccessDeniedException"),
+    ] {
+        let (head, body) = send(&server, request).await;
+        assert_eq!(head.status().as_u16(), status);
+        assert!(std::str::from_utf8(&body).unwrap().contains(name));
+        assert!(head.headers().contains_key("x-amzn-requestid"));
+    }
+}
+
+#[tokio::test]
+async fn health_is_answered_on_get() {
+    let server = server(Quotas::off());
+    for path in ["/", "/health"] {
+        let request = Request::get(path).header("host", "localhost").body(Full::default()).unwrap();
+        let (head, body) = send(&server, request).await;
+        assert_eq!((head.status().as_u16(), &body[..]), (200, &b"ok"[..]));
+    }
+}
+
+#[tokio::test]
+async fn http_2_by_prior_knowledge_is_served_on_the_same_port() {
+    let server = server(Quotas::off());
+    let socket = TcpStream::connect(server.address()).await.unwrap();
+    let handshake = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket));
+    let (sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let calls = (0..20).map(|i| {
+        let mut sender = sender.clone();
+        let body = json!({ "StreamName": "s", "PartitionKey": i.to_string(), "Data": "QQ==" }).to_string();
+        let mut request = call("PutRecord", body);
+        *request.uri_mut() = format!("{}/", server.endpoint()).parse().unwrap();
+        request.headers_mut().remove("host");
+        async move { sender.send_request(request).await.unwrap().status().as_u16() }
+    });
+    assert_eq!(futures::future::join_all(calls).await, [200; 20]);
+    let stored: u64 = server.metrics().stream("s").unwrap().shards.iter().map(|shard| shard.records).sum();
+    assert_eq!(stored, 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_writers_get_different_numbers_and_lose_nothing() {
+    let server = std::sync::Arc::new(server(Quotas::off()));
+    let writers = (0..8).map(|_| {
+        let server = std::sync::Arc::clone(&server);
+        tokio::spawn(async move {
+            let mut numbers = Vec::new();
+            for _ in 0..5 {
+                let body = json!({ "StreamName": "s", "Records": entries(100, "x") }).to_string();
+                let answer: Value = serde_json::from_slice(&send(&server, call("PutRecords", body)).await.1).unwrap();
+                let records = answer["Records"].as_array().unwrap();
+                numbers.extend(records.iter().map(|r| (r["ShardId"].to_string(), r["SequenceNumber"].to_string())));
+            }
+            numbers
+        })
+    });
+    let numbers: Vec<_> = futures::future::join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+    assert_eq!(numbers.len(), 4_000);
+    assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), 4_000);
+    let metrics = server.metrics();
+    assert_eq!(metrics.streams[0].shards.iter().map(|shard| shard.stored_records).sum::<u64>(), 4_000);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error_that_names_it() {
+    let first = server(Quotas::off());
+    let config = ServerConfig { address: first.address(), ..ServerConfig::default() };
+    let error = StreamServer::bind(config).unwrap_err();
+    assert!(matches!(&error, ServeError::Listen { address, .. } if *address == first.address()));
+    assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_configured_stream_with_a_bad_name_or_no_shards_is_an_error() {
+    for (name, shards) in [("a b", 1), ("", 1), ("s", 0), ("s", 30_000)] {
+        let config = ServerConfig { streams: vec![(name.to_owned(), shards)], ..ServerConfig::default() };
+        assert!(matches!(StreamServer::bind(config), Err(ServeError::Stream { .. })), "{name} {shards}");
+    }
+}
+
+#[test]
+fn outside_a_runtime_the_server_says_so() {
+    assert!(matches!(StreamServer::bind(ServerConfig::default()), Err(ServeError::NoRuntime(_))));
+}
+
+#[tokio::test]
+async fn shutdown_frees_the_port_even_with_an_idle_connection() {
+    let server = server(Quotas::off());
+    let address = server.address();
+    let socket = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let answer = sender.send_request(call("ListStreams", "{}")).await.unwrap();
+    drop(answer.into_body().collect().await.unwrap());
+    server.shutdown().await;
+    assert!(TcpStream::connect(address).await.is_err());
+    StreamServer::bind(ServerConfig { address, ..ServerConfig::default() }).unwrap();
+}

@@ -1,0 +1,164 @@
+//! The protocol: HTTP/1.1 or HTTP/2 in, one operation, JSON 1.1 out, with the headers and errors AWS gives.
+//!
+//! Credentials are neither asked for nor looked at: any signature, or none, is accepted, and headers are never logged.
+
+use std::{convert::Infallible, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::{Body, Incoming},
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{
+    account::Account,
+    error::{ApiError, ErrorKind},
+    operations::{Operation, TARGET_PREFIX},
+};
+
+/// The largest body that is read: 10 MiB of records as base64 are 13.4 MiB, keys and syntax come on top.
+const MAX_BODY_BYTES: usize = 16 << 20;
+/// A larger body is still taken off the wire up to here, so that the client sees the answer and not a broken pipe.
+const MAX_DRAINED_BYTES: usize = 64 << 20;
+/// Bytes of request bodies held at once, over all connections.
+const BODY_BUDGET_BYTES: usize = 256 << 20;
+const BUDGET_UNIT_BYTES: usize = 1 << 10;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+const XML: HeaderValue = HeaderValue::from_static("application/xml");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    account: Arc<Account>,
+    /// Memory for request bodies, in units of [`BUDGET_UNIT_BYTES`]. A request waits here before it is read, so many
+    /// large calls at once are slow, not fatal.
+    bodies: Semaphore,
+}
+
+impl Gateway {
+    pub(crate) fn new(account: Arc<Account>) -> Self {
+        Self { account, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES) }
+    }
+
+    /// Answers one request, whatever it holds.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let path = request.uri().path();
+        let response = if matches!(*request.method(), Method::GET | Method::HEAD) && matches!(path, "/" | "/health") {
+            respond(StatusCode::OK, PLAIN, Bytes::from_static(b"ok"))
+        } else if request.method() != Method::POST || path != "/" {
+            unknown_operation_xml()
+        } else if !speaks_json(request.headers()) {
+            unrecognised(request.headers())
+        } else {
+            match self.call(request).await {
+                Ok(body) => respond(StatusCode::OK, JSON, body.into()),
+                Err(error) => refuse(&error),
+            }
+        };
+        Ok(response)
+    }
+
+    async fn call(&self, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
+        let operation = Operation::from_target(target(request.headers()))?;
+        let (body, _permit) = self.read_body(request.into_body()).await?;
+        let answer = operation.run(&self.account, &body);
+        match &answer {
+            Ok(answer) => {
+                tracing::trace!(?operation, request_bytes = body.len(), answer_bytes = answer.len(), "answered")
+            }
+            Err(error) => tracing::debug!(?operation, request_bytes = body.len(), %error, "refused"),
+        }
+        answer
+    }
+
+    /// The whole body, within the budget. The permit is to be held as long as the body.
+    async fn read_body(&self, mut body: Incoming) -> Result<(Bytes, SemaphorePermit<'_>), ApiError> {
+        let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+        let expected = announced.unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
+        let units = u32::try_from(expected.div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(u32::MAX);
+        let permit = self
+            .bodies
+            .acquire_many(units)
+            .await
+            .map_err(|_| ApiError::new(ErrorKind::InternalFailure, "The local stream is shutting down."))?;
+        let mut kept = Vec::with_capacity(announced.map_or(0, |bytes| bytes.min(MAX_BODY_BYTES)));
+        let mut total = 0_usize;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                ApiError::new(ErrorKind::Serialization, format!("The body could not be read: {error}"))
+            })?;
+            let Some(data) = frame.data_ref() else { continue };
+            total += data.len();
+            if total <= MAX_BODY_BYTES {
+                kept.extend_from_slice(data);
+            } else if total <= MAX_DRAINED_BYTES {
+                kept = Vec::new();
+            } else {
+                break;
+            }
+        }
+        if total > MAX_BODY_BYTES {
+            let text = format!("The body is larger than {MAX_BODY_BYTES} bytes.");
+            return Err(ApiError::new(ErrorKind::RequestTooLarge, text));
+        }
+        Ok((kept.into(), permit))
+    }
+}
+
+fn target(headers: &HeaderMap) -> &str {
+    headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Whether the body is announced as JSON; AWS takes both names.
+fn speaks_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    ["application/x-amz-json-1.1", "application/json"].iter().any(|known| media_type.eq_ignore_ascii_case(known))
+}
+
+/// AWS answers in XML when it does not know what language the client speaks.
+fn unrecognised(headers: &HeaderMap) -> Response<Full<Bytes>> {
+    if target(headers).starts_with(TARGET_PREFIX) {
+        return unknown_operation_xml();
+    }
+    let body = "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be authorized</Message>\n\
+                </AccessDeniedException>\n";
+    respond(StatusCode::FORBIDDEN, XML, Bytes::from_static(body.as_bytes()))
+}
+
+fn unknown_operation_xml() -> Response<Full<Bytes>> {
+    respond(StatusCode::NOT_FOUND, XML, Bytes::from_static(b"<UnknownOperationException/>\n"))
+}
+
+fn refuse(error: &ApiError) -> Response<Full<Bytes>> {
+    let body = json!({ "__type": error.kind.name(), error.kind.message_member(): error.message });
+    let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    respond(status, JSON, body.to_string().into())
+}
+
+/// A response with the two ids that clients log and tests look for.
+fn respond(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    // Random, like the ids of AWS; text of this kind is always a valid header.
+    let id_2: [u8; 72] = std::array::from_fn(|_| rand::random());
+    let ids = [("x-amzn-requestid", uuid::Uuid::new_v4().to_string()), ("x-amz-id-2", STANDARD.encode(id_2))];
+    for (name, value) in ids {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
