@@ -1,0 +1,344 @@
+//! Latency of a hop while it is measured: an HDR histogram per interval, streamed to `latency.hlog` as each interval ends.
+//!
+//! Only one interval's histogram and the running total are held, so memory does not grow with the run's length or rate.
+//! The log is HdrHistogram's interval log (format 1.3, V2 deflate-compressed histograms, one tag per hop): the total is
+//! exactly the sum of the intervals, because both come from the same records.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hdrhistogram::{
+    Histogram,
+    serialization::{Serializer, V2DeflateSerializer},
+};
+use millrace_scenarios::Hop;
+
+use crate::{
+    error::ReportError,
+    record::{CurvePoint, HopLatency, LatencyInterval},
+};
+
+/// Largest latency told apart, in microseconds: one day. Anything above is counted at the top and reported as clamped.
+pub const MAX_LATENCY_US: u64 = 86_400_000_000;
+/// Significant decimal digits kept: a value is at most 0.1 % off.
+pub const SIGNIFICANT_DIGITS: u8 = 3;
+/// A percentile is printed only when at least this many samples lie above it.
+const SAMPLES_ABOVE: f64 = 10.0;
+
+/// An empty histogram of the shape every hop uses, so that any two add exactly.
+#[must_use]
+pub fn histogram() -> Histogram<u64> {
+    match Histogram::new_with_bounds(1, MAX_LATENCY_US, SIGNIFICANT_DIGITS) {
+        Ok(histogram) => histogram,
+        Err(_) => unreachable!("the bounds are constants that satisfy the constructor"),
+    }
+}
+
+/// The interval log of one run, shared by all hops.
+#[derive(Debug)]
+pub struct LatencyLog {
+    path: PathBuf,
+    origin_us: u64,
+    file: Mutex<Option<BufWriter<File>>>,
+}
+
+impl LatencyLog {
+    /// Creates the log; `origin_us` (wall clock, microseconds since 1970) is the base of every start in it.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the file cannot be written.
+    pub fn create(path: &Path, origin_us: u64) -> Result<Arc<Self>, ReportError> {
+        let open = || -> std::io::Result<BufWriter<File>> {
+            let mut file = BufWriter::new(File::create(path)?);
+            writeln!(file, "#[Histogram log format version 1.3]")?;
+            writeln!(file, "#[BaseTime: {:.3} (seconds since epoch)]", origin_us as f64 / 1e6)?;
+            writeln!(file, "#[StartTime: {:.3} (seconds since epoch)]", origin_us as f64 / 1e6)?;
+            writeln!(file, "#[Values are microseconds; Interval_Max is in milliseconds]")?;
+            writeln!(
+                file,
+                "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\""
+            )?;
+            Ok(file)
+        };
+        let file = open().map_err(|source| ReportError::Io { path: path.to_owned(), source })?;
+        Ok(Arc::new(Self { path: path.to_owned(), origin_us, file: Mutex::new(Some(file)) }))
+    }
+
+    /// A log that keeps nothing, for a leg without a run folder.
+    #[must_use]
+    pub fn discard(origin_us: u64) -> Arc<Self> {
+        Arc::new(Self { path: PathBuf::new(), origin_us, file: Mutex::new(None) })
+    }
+
+    /// The wall clock that intervals count from, microseconds since 1970.
+    #[must_use]
+    pub fn origin_us(&self) -> u64 {
+        self.origin_us
+    }
+
+    /// Appends one interval.
+    fn append(&self, hop: Hop, start_us: u64, length: Duration, values: &Histogram<u64>) -> Result<(), ReportError> {
+        let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = guard.as_mut() else { return Ok(()) };
+        let mut encoded = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(values, &mut encoded)
+            .map_err(|e| ReportError::Histogram { hop, reason: e.to_string() })?;
+        let line = format!(
+            "Tag={hop},{:.3},{:.3},{:.3},{}",
+            start_us as f64 / 1e6,
+            length.as_secs_f64(),
+            values.max() as f64 / 1e3,
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &encoded)
+        );
+        writeln!(file, "{line}").map_err(|source| ReportError::Io { path: self.path.clone(), source })
+    }
+
+    /// Writes what is buffered through to the disk. Call it when every hop has finished.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the disk refuses.
+    pub fn sync(&self) -> Result<(), ReportError> {
+        let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = guard.as_mut() else { return Ok(()) };
+        file.flush()
+            .and_then(|()| file.get_ref().sync_all())
+            .map_err(|source| ReportError::Io { path: self.path.clone(), source })
+    }
+}
+
+/// Takes the latencies of one hop. Owned by one task, or behind a mutex.
+#[derive(Debug)]
+pub struct HopRecorder {
+    hop: Hop,
+    log: Arc<LatencyLog>,
+    interval_us: u64,
+    index: u64,
+    current: Histogram<u64>,
+    total: Histogram<u64>,
+    intervals: Vec<LatencyInterval>,
+    negative: u64,
+    clamped: u64,
+    failure: Option<ReportError>,
+}
+
+impl HopRecorder {
+    /// A recorder for `hop` that closes an interval every `interval`.
+    #[must_use]
+    pub fn new(hop: Hop, log: Arc<LatencyLog>, interval: Duration) -> Self {
+        let interval_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+        Self {
+            hop,
+            log,
+            interval_us,
+            index: 0,
+            current: histogram(),
+            total: histogram(),
+            intervals: Vec::new(),
+            negative: 0,
+            clamped: 0,
+            failure: None,
+        }
+    }
+
+    /// Takes `count` records whose latency at this hop was `latency_us`, seen at `seen_us` (wall clock, microseconds since 1970).
+    ///
+    /// Time seen decides the interval; a value that arrives after its interval was closed counts in the open one.
+    pub fn record(&mut self, seen_us: u64, latency_us: i64, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let index = seen_us.saturating_sub(self.log.origin_us) / self.interval_us;
+        if index > self.index {
+            self.close_interval();
+            self.index = index;
+        }
+        let mut value = u64::try_from(latency_us).unwrap_or_else(|_| {
+            self.negative += count;
+            0
+        });
+        if value > MAX_LATENCY_US {
+            self.clamped += count;
+            value = MAX_LATENCY_US;
+        }
+        self.current.saturating_record_n(value, count);
+    }
+
+    /// How many records were taken.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.total.len() + self.current.len()
+    }
+
+    /// The last interval that was closed, for live progress.
+    #[must_use]
+    pub fn last_interval(&self) -> Option<&LatencyInterval> {
+        self.intervals.last()
+    }
+
+    /// Closes the last interval and sums up.
+    ///
+    /// # Errors
+    /// [`ReportError`] when an interval could not be written to the log.
+    pub fn finish(mut self) -> Result<HopLatency, ReportError> {
+        self.close_interval();
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(HopLatency {
+                hop: self.hop,
+                count: self.total.len(),
+                min_us: if self.total.is_empty() { 0 } else { self.total.min() },
+                mean_us: if self.total.is_empty() { 0.0 } else { self.total.mean() },
+                max_us: self.total.max(),
+                negative: self.negative,
+                clamped: self.clamped,
+                curve: curve(&self.total),
+                intervals: self.intervals,
+            }),
+        }
+    }
+
+    fn close_interval(&mut self) {
+        if self.current.is_empty() {
+            return;
+        }
+        let start_us = self.index * self.interval_us;
+        let length = Duration::from_micros(self.interval_us);
+        if let Err(failure) = self.log.append(self.hop, start_us, length, &self.current) {
+            self.failure.get_or_insert(failure);
+        }
+        self.intervals.push(LatencyInterval {
+            start_us,
+            count: self.current.len(),
+            p50_us: self.current.value_at_quantile(0.5),
+            p99_us: self.current.value_at_quantile(0.99),
+            max_us: self.current.max(),
+        });
+        if self.total.add(&self.current).is_err() {
+            unreachable!("both histograms have the same bounds");
+        }
+        self.current.reset();
+    }
+}
+
+/// The percentiles of a curve: steps that halve the distance to 100 % with ten points each, and the ones people ask for.
+fn percentiles() -> Vec<f64> {
+    let mut points = vec![0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999, 99.9999];
+    for step in 1..=200 {
+        points.push(100.0 - 100.0 * 0.5_f64.powf(f64::from(step) / 10.0));
+    }
+    points.sort_by(f64::total_cmp);
+    points.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
+    points
+}
+
+/// The percentile curve up to the last percentile with enough samples above it, then the maximum as 100.
+#[must_use]
+pub fn curve(values: &Histogram<u64>) -> Vec<CurvePoint> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    let supported = 100.0 * (1.0 - SAMPLES_ABOVE / values.len() as f64);
+    let mut points: Vec<CurvePoint> = percentiles()
+        .into_iter()
+        .filter(|p| *p <= supported.max(50.0))
+        .map(|percentile| CurvePoint { percentile, value_us: values.value_at_percentile(percentile) })
+        .collect();
+    points.push(CurvePoint { percentile: 100.0, value_us: values.max() });
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead;
+
+    use hdrhistogram::serialization::{
+        Deserializer,
+        interval_log::{IntervalLogIterator, LogEntry},
+    };
+
+    use super::*;
+
+    const ORIGIN_US: u64 = 1_700_000_000_000_000;
+
+    #[test]
+    fn a_known_distribution_comes_back_within_a_tenth_of_a_percent() {
+        let mut recorder = HopRecorder::new(Hop::Response, LatencyLog::discard(ORIGIN_US), Duration::from_secs(1));
+        for k in 1..=100_000_u64 {
+            recorder.record(ORIGIN_US + k * 100, i64::try_from(k).unwrap(), 1);
+        }
+        let summary = recorder.finish().unwrap();
+        assert_eq!(summary.count, 100_000);
+        assert_eq!(summary.intervals.len(), 11);
+        for (percentile, want) in [(50.0, 50_000.0), (99.0, 99_000.0), (99.9, 99_900.0)] {
+            let got = summary.value_at(percentile) as f64;
+            assert!((got / want - 1.0).abs() < 0.001, "p{percentile}: {got}");
+        }
+        assert!((summary.mean_us / 50_000.5 - 1.0).abs() < 0.001);
+    }
+
+    #[test]
+    fn intervals_in_the_log_sum_exactly_to_the_total() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latency.hlog");
+        let log = LatencyLog::create(&path, ORIGIN_US).unwrap();
+        let mut recorder = HopRecorder::new(Hop::Lag, Arc::clone(&log), Duration::from_secs(1));
+        for k in 0..5_000_u64 {
+            recorder.record(ORIGIN_US + k * 1_000, i64::try_from(k * k % 7_919).unwrap(), 1 + k % 3);
+        }
+        let summary = recorder.finish().unwrap();
+        log.sync().unwrap();
+
+        let text = std::fs::read(&path).unwrap();
+        assert!(text.lines().next().unwrap().unwrap().contains("1.3"));
+        let mut sum = histogram();
+        let mut intervals = 0;
+        for entry in IntervalLogIterator::new(&text) {
+            let LogEntry::Interval(interval) = entry.unwrap() else { continue };
+            assert_eq!(interval.tag().unwrap().as_str(), "lag");
+            let bytes =
+                base64::Engine::decode(&base64::engine::general_purpose::STANDARD, interval.encoded_histogram())
+                    .unwrap();
+            let part: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+            sum.add(part).unwrap();
+            intervals += 1;
+        }
+        assert_eq!(intervals, 5);
+        assert_eq!(sum.len(), summary.count);
+        assert_eq!(curve(&sum), summary.curve);
+    }
+
+    #[test]
+    fn negative_and_absurd_values_are_counted_and_named_not_dropped() {
+        let mut recorder = HopRecorder::new(Hop::Arrival, LatencyLog::discard(0), Duration::from_secs(1));
+        recorder.record(0, -5, 2);
+        recorder.record(0, i64::MAX, 3);
+        let summary = recorder.finish().unwrap();
+        assert_eq!((summary.count, summary.negative, summary.clamped), (5, 2, 3));
+        assert_eq!(summary.min_us, 0);
+    }
+
+    #[test]
+    fn the_curve_stops_where_the_samples_stop() {
+        let mut values = histogram();
+        values.record_n(10, 1_000).unwrap();
+        let last = curve(&values).iter().rev().nth(1).unwrap().percentile;
+        assert!(last <= 99.0, "1,000 samples have ten above p99 and no more: {last}");
+        assert!(curve(&histogram()).is_empty());
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_number_of_records() {
+        let mut recorder = HopRecorder::new(Hop::Read, LatencyLog::discard(0), Duration::from_secs(3_600));
+        for k in 0..1_000_000_u64 {
+            recorder.record(k, 1 + (k % 1_000) as i64, 1);
+        }
+        assert_eq!(recorder.current.distinct_values(), histogram().distinct_values());
+        assert!(recorder.intervals.is_empty());
+    }
+}

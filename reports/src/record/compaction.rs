@@ -1,0 +1,86 @@
+//! What was landed in the lake and what was compacted into the table.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What delivery did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryRecord {
+    /// Where the lake is.
+    pub lake: String,
+    /// Records read from the stream.
+    pub records_read: u64,
+    /// Records written to good objects.
+    pub records_delivered: u64,
+    /// Records written under the error prefix.
+    pub records_errored: u64,
+    /// Good objects written.
+    pub objects: u64,
+    /// Error objects written.
+    pub error_objects: u64,
+    /// Bytes before compression.
+    pub raw_bytes: u64,
+    /// Bytes of the objects.
+    pub object_bytes: u64,
+    /// Writes that failed and were tried again.
+    pub write_retries: u64,
+}
+
+/// What the compactor did, summed over all its passes of this run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CompactionRecord {
+    /// Where the table is.
+    pub table: String,
+    /// The table's version at the end.
+    pub version: u64,
+    /// Passes that found something to do.
+    pub passes: u64,
+    /// Objects compacted.
+    pub objects: u64,
+    /// Bytes of those objects.
+    pub object_bytes: u64,
+    /// Bytes after decompression.
+    pub raw_bytes: u64,
+    /// Lines read.
+    pub lines: u64,
+    /// Rows written to the table, net of rows that replaced one with the same key.
+    pub rows: u64,
+    /// Rows that were the same as another by the deduplication key.
+    pub duplicates: u64,
+    /// Lines and pieces of objects in quarantine.
+    pub quarantined: u64,
+    /// Quarantined by reason.
+    pub quarantine_reasons: Vec<QuarantineReason>,
+    /// Fields of records that are no column of the table: name and how often.
+    pub unknown_fields: Vec<UnknownField>,
+    /// Files added to the table.
+    pub files_added: u64,
+    /// Files removed from the table.
+    pub files_removed: u64,
+    /// Bytes of the files added.
+    pub file_bytes: u64,
+    /// Rows in the table at the end.
+    pub table_rows: u64,
+    /// Wall time in passes, microseconds.
+    pub elapsed_us: u64,
+    /// CPU time of the process in passes, microseconds.
+    pub cpu_us: u64,
+}
+
+/// How often a reason for quarantine was met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QuarantineReason {
+    /// The reason's short name.
+    pub reason: String,
+    /// How many lines.
+    pub lines: u64,
+}
+
+/// A field that is no column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnknownField {
+    /// The field's name.
+    pub name: String,
+    /// How many records had it.
+    pub records: u64,
+}

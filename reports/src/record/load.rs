@@ -1,0 +1,94 @@
+//! What was offered to the stream and what the stream did with it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Counts of one shard, cause or interval share the names below: `due` in the schedule, `sent` in at least one
+/// call, `accepted` by the stream, `refused` given up for good, `refusals` single answers that refused a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadRecord {
+    /// Name of the arrival process.
+    pub arrival: String,
+    /// Records due over the whole schedule.
+    pub due: u64,
+    /// Records handed to at least one call.
+    pub sent: u64,
+    /// Records the stream accepted.
+    pub accepted: u64,
+    /// Bytes of data and keys in accepted records.
+    pub accepted_bytes: u64,
+    /// Records given up: refused or failed until their deadline.
+    pub refused: u64,
+    /// Records of the source that were kept out and written to `rejects.ndjson`.
+    pub rejected_rows: u64,
+    /// PutRecords calls.
+    pub calls: u64,
+    /// PutRecords calls that failed as a whole.
+    pub failed_calls: u64,
+    /// Refusals by shard and cause. A record refused twice counts twice.
+    pub refusals: Vec<Refusals>,
+    /// From the first due time to the last acknowledgement, microseconds.
+    pub elapsed_us: u64,
+    /// Length of the schedule, microseconds.
+    pub schedule_us: u64,
+    /// Records per second the schedule asked for.
+    pub target_rate: f64,
+    /// Records per second handed over by the pacer, over the schedule's length.
+    pub offered_rate: f64,
+    /// Records per second accepted, over `elapsed_us`.
+    pub accepted_rate: f64,
+    /// One row per interval of the run.
+    pub intervals: Vec<LoadInterval>,
+    /// One row per shard.
+    pub shards: Vec<ShardLoad>,
+}
+
+/// Refusals of one cause on one shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refusals {
+    /// The shard the record's key maps to; absent when the call failed before the shard was known.
+    pub shard: Option<String>,
+    /// The error code: `ProvisionedThroughputExceededException`, `InternalFailure`, `timeout`.
+    pub cause: String,
+    /// How many answers refused a record.
+    pub refusals: u64,
+    /// How many records were given up for it in the end.
+    pub records: u64,
+}
+
+/// One interval of the load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadInterval {
+    /// Start, microseconds after the first due time.
+    pub start_us: u64,
+    /// Length, microseconds.
+    pub length_us: u64,
+    /// Records due in it.
+    pub due: u64,
+    /// Records the pacer handed over in it.
+    pub offered: u64,
+    /// Records accepted in it.
+    pub accepted: u64,
+    /// Refusals in it.
+    pub refusals: u64,
+    /// PutRecords calls under way at its end.
+    pub in_flight: u64,
+}
+
+/// What one shard took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ShardLoad {
+    /// The shard's id.
+    pub shard: String,
+    /// Records accepted.
+    pub accepted: u64,
+    /// Bytes of data and keys accepted.
+    pub accepted_bytes: u64,
+    /// Refusals.
+    pub refusals: u64,
+    /// Records read back by the consumer.
+    pub read: u64,
+    /// Its share of the accepted records, 0 to 1.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub share: f64,
+}
