@@ -1,0 +1,265 @@
+//! The consumer: reads back what was sent, times it, and ticks it off the ledger.
+
+use std::{sync::Arc, time::Duration};
+
+use millrace_reports::{
+    latency::{HopRecorder, LatencyLog},
+    record::HopLatency,
+};
+use millrace_scenarios::Hop;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    client::StreamClient,
+    clock::Clock,
+    error::LoadError,
+    ledger::{IntervalSet, Ledger, Seen},
+    progress::LoadProgress,
+    reader::{ShardBatch, ShardReader, Start},
+    stamp,
+};
+
+/// Batches read ahead of the consumer at most.
+const READ_AHEAD: usize = 16;
+/// Without a missing record for this long, the rest is given up as lost.
+const QUIET: Duration = Duration::from_secs(10);
+/// After this long the rest is given up as lost in any case.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long the consumer waits for records that were accepted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) quiet: Duration,
+    pub(crate) total: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { quiet: QUIET, total: DRAIN }
+    }
+}
+
+/// What the consumer saw.
+#[derive(Debug)]
+pub(crate) struct Consumed {
+    pub(crate) ledger: Ledger,
+    /// Records of other runs or producers.
+    pub(crate) foreign: u64,
+    /// Arrival, read.
+    pub(crate) latency: [HopLatency; 2],
+}
+
+/// A consumer at work in its own task.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    accepted: oneshot::Sender<(Arc<IntervalSet>, Patience)>,
+    task: JoinHandle<Result<Consumed, LoadError>>,
+}
+
+impl Consumer {
+    /// Starts to read `stream` for the records of `run_id`.
+    #[expect(clippy::too_many_arguments, reason = "each is one thing the consumer needs once")]
+    pub(crate) fn start(
+        stream: StreamClient,
+        poll: Duration,
+        start: Start,
+        run_id: &str,
+        clock: Clock,
+        log: &Arc<LatencyLog>,
+        interval: Duration,
+        progress: Arc<LoadProgress>,
+    ) -> Self {
+        let (output, batches) = mpsc::channel(READ_AHEAD);
+        let reader = ShardReader::spawn(stream, poll, start, clock, output);
+        let recorder = |hop| HopRecorder::new(hop, Arc::clone(log), interval);
+        let book = Book {
+            run_id: run_id.to_owned(),
+            ledger: Ledger::default(),
+            foreign: 0,
+            arrival: recorder(Hop::Arrival),
+            read: recorder(Hop::Read),
+            progress,
+        };
+        let (accepted, accepted_receiver) = oneshot::channel();
+        Self { accepted, task: tokio::spawn(consume(reader, batches, accepted_receiver, book)) }
+    }
+
+    /// Resolves when the consumer has failed while it should still read.
+    pub(crate) async fn failed(&mut self) -> LoadError {
+        match (&mut self.task).await {
+            Ok(Err(error)) => error,
+            _ => LoadError::Stopped { part: "consumer" },
+        }
+    }
+
+    /// Reads on until every accepted record was seen and the shards are read to their newest record, or patience ends.
+    pub(crate) async fn drain(self, accepted: Arc<IntervalSet>, patience: Patience) -> Result<Consumed, LoadError> {
+        // A consumer that has failed already says so below.
+        let _ = self.accepted.send((accepted, patience));
+        self.task.await.map_err(|_| LoadError::Stopped { part: "consumer" })?
+    }
+}
+
+async fn consume(
+    reader: ShardReader,
+    mut batches: mpsc::Receiver<ShardBatch>,
+    mut accepted: oneshot::Receiver<(Arc<IntervalSet>, Patience)>,
+    mut book: Book,
+) -> Result<Consumed, LoadError> {
+    let draining = loop {
+        tokio::select! {
+            batch = batches.recv() => match batch {
+                Some(batch) => { book.enter(&batch); }
+                // The reader ended although nobody asked it to.
+                None => {
+                    reader.finished().await?;
+                    return Err(LoadError::Stopped { part: "shard reader" });
+                }
+            },
+            draining = &mut accepted => break draining,
+        }
+    };
+    let Ok((accepted, patience)) = draining else {
+        // The load was abandoned; so is its account.
+        reader.stop();
+        return book.close();
+    };
+    let end = Instant::now() + patience.total;
+    let mut quiet_until = Instant::now() + patience.quiet;
+    while !book.ledger.has_all(&accepted) {
+        match timeout_at(quiet_until.min(end), batches.recv()).await {
+            Ok(Some(batch)) if book.enter(&batch) > 0 => quiet_until = Instant::now() + patience.quiet,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    // One more look at every shard, for records that came twice or were never acknowledged.
+    reader.stop_when_caught_up();
+    while let Ok(Some(batch)) = timeout_at(end, batches.recv()).await {
+        book.enter(&batch);
+    }
+    reader.stop();
+    drop(batches);
+    reader.finished().await?;
+    book.close()
+}
+
+/// What is written down about what was read.
+#[derive(Debug)]
+struct Book {
+    run_id: String,
+    ledger: Ledger,
+    foreign: u64,
+    arrival: HopRecorder,
+    read: HopRecorder,
+    progress: Arc<LoadProgress>,
+}
+
+impl Book {
+    /// Enters a batch; returns how many of its records were new. Latency is taken of the first reading only.
+    fn enter(&mut self, batch: &ShardBatch) -> u64 {
+        let mut new = 0;
+        for record in &batch.records {
+            let Some(stamp) = stamp::read(&record.data).filter(|stamp| stamp.run == self.run_id) else {
+                self.foreign += 1;
+                continue;
+            };
+            if self.ledger.tick(&batch.shard, stamp.sequence) == Seen::First {
+                let due_us = stamp.due_us.cast_signed();
+                self.read.record(batch.read_us, batch.read_us.cast_signed().saturating_sub(due_us), 1);
+                self.arrival.record(batch.read_us, record.arrival_us.saturating_sub(due_us), 1);
+                new += 1;
+            }
+        }
+        self.progress.set_read(self.ledger.seen().len());
+        new
+    }
+
+    fn close(self) -> Result<Consumed, LoadError> {
+        let latency = [self.arrival.finish()?, self.read.finish()?];
+        Ok(Consumed { ledger: self.ledger, foreign: self.foreign, latency })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{stamp::Stamper, testing::FakeKinesis};
+
+    const POLL: Duration = Duration::from_millis(5);
+    const IMPATIENT: Patience = Patience { quiet: Duration::from_millis(200), total: Duration::from_secs(20) };
+
+    fn put(fake: &FakeKinesis, run: &str, sequence: u64, due_us: u64) {
+        let mut json = b"{}".to_vec();
+        Stamper::new(run).stamp(&mut json, false, sequence, due_us).unwrap();
+        fake.put((sequence % 2) as usize, std::str::from_utf8(&json).unwrap());
+    }
+
+    async fn consumer(fake: &FakeKinesis) -> (Consumer, Arc<LoadProgress>) {
+        let progress = Arc::new(LoadProgress::default());
+        let log = LatencyLog::discard(0);
+        let stream = fake.stream().await;
+        let clock = Clock::start();
+        let interval = Duration::from_secs(1);
+        let started =
+            Consumer::start(stream, POLL, Start::TrimHorizon, "mine", clock, &log, interval, Arc::clone(&progress));
+        (started, progress)
+    }
+
+    fn numbers(numbers: impl IntoIterator<Item = u64>) -> Arc<IntervalSet> {
+        let mut set = IntervalSet::default();
+        for number in numbers {
+            set.insert(number);
+        }
+        Arc::new(set)
+    }
+
+    #[tokio::test]
+    async fn duplicates_losses_and_strangers_are_told_apart() {
+        let fake = FakeKinesis::start(2).await;
+        let due_us = Clock::start().now_us() - 5_000_000;
+        for sequence in [0, 1, 2, 3, 3, 5, 9] {
+            put(&fake, "mine", sequence, due_us);
+        }
+        put(&fake, "other", 4, due_us);
+        fake.put(0, "no json at all");
+        let (consumer, progress) = consumer(&fake).await;
+        let accepted = numbers(0..=6);
+        let consumed = consumer.drain(Arc::clone(&accepted), IMPATIENT).await.unwrap();
+        let account = consumed.ledger.account(&accepted);
+        assert_eq!((account.lost, account.duplicated, account.unacknowledged), (2, 1, 1));
+        assert_eq!(account.lost_ranges, [(4, 4), (6, 6)]);
+        assert_eq!(consumed.foreign, 2);
+        assert_eq!(progress.snapshot(0).read, 6);
+        let [arrival, read] = consumed.latency;
+        assert_eq!((arrival.count, read.count), (6, 6), "latency is taken once per record");
+        // The stream tells whole milliseconds, and a histogram keeps three digits.
+        assert!(read.min_us >= 4_995_000 && arrival.min_us >= 4_994_000, "{read:?} {arrival:?}");
+        assert!(read.max_us >= 5_000_000);
+    }
+
+    #[tokio::test]
+    async fn draining_waits_for_a_record_that_comes_late() {
+        let fake = FakeKinesis::start(2).await;
+        put(&fake, "mine", 0, 1);
+        let (consumer, _) = consumer(&fake).await;
+        let patience = Patience { quiet: Duration::from_secs(20), total: Duration::from_secs(40) };
+        let drained = tokio::spawn(consumer.drain(numbers(0..2), patience));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        put(&fake, "mine", 1, 1);
+        let consumed = drained.await.unwrap().unwrap();
+        assert_eq!(consumed.ledger.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_fails_is_noticed_while_the_load_runs() {
+        let fake = FakeKinesis::start(1).await;
+        fake.read_errors(["AccessDeniedException"]);
+        let (mut consumer, _) = consumer(&fake).await;
+        assert!(matches!(consumer.failed().await, LoadError::Denied { .. }));
+    }
+}

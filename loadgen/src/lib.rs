@@ -1,0 +1,32 @@
+//! The load: payloads made, paced, sent, read back and accounted for.
+//!
+//! One record's way through this crate: [`source`] makes it, [`schedule`] says when it is due, [`keys`] names its
+//! partition key, [`stamp`] writes run, number and due time into it, [`pacer`] hands it over on time, [`producer`]
+//! sends it until the stream takes it or its deadline passes, [`reader`] brings it back, and [`consumer`] times it and
+//! ticks it off the [`ledger`]. [`harness`] watches the machine meanwhile, and [`run`](run::run) joins the parts.
+
+pub mod client;
+pub mod clock;
+pub mod consumer;
+mod draws;
+pub mod error;
+pub mod harness;
+pub mod keys;
+pub mod ledger;
+pub mod pacer;
+pub mod producer;
+pub mod progress;
+pub mod reader;
+pub mod run;
+pub mod schedule;
+pub mod shards;
+pub mod source;
+pub mod stamp;
+#[cfg(test)]
+mod testing;
+mod timeline;
+
+pub use clock::Clock;
+pub use error::LoadError;
+pub use progress::{LoadProgress, ProgressSnapshot};
+pub use run::{LoadOutcome, LoadPlan, run};

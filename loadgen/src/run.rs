@@ -1,0 +1,381 @@
+//! The leg: source, pacer, producer, consumer and harness meter, started, joined and summed up.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use aws_sdk_kinesis::Client;
+use millrace_reports::{
+    latency::LatencyLog,
+    record::{HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad},
+};
+use millrace_scenarios::{Arrival, Scenario};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    client::StreamClient,
+    clock::Clock,
+    consumer::{Consumed, Consumer, Patience},
+    error::LoadError,
+    harness::{HarnessMeter, LoadEvidence, MAX_EXCESS_LAG_P99_US},
+    keys::KeyChooser,
+    ledger::Ledger,
+    pacer::{Paced, Pacer},
+    producer::{Batcher, Produced, Producer, Recorders, Settings},
+    progress::LoadProgress,
+    reader::Start,
+    schedule::Schedule,
+    shards::{self, ShardMap},
+    source::{self, PayloadSource},
+    stamp::Stamper,
+    timeline::Timeline,
+};
+
+/// Batches between pacer and producer. The producer bounds what it holds by itself; this only absorbs its short turns.
+const HAND_OVER: usize = 16;
+/// How far ahead the first due time is, so that every part is at its place.
+const LEAD_US: u64 = 50_000;
+/// How far before the load the consumer begins to read. A fixed LATEST would race with the first record, and the
+/// stream's clock may be behind ours; records of others in between are told by their run.
+const READ_BACK_US: u64 = 60_000_000;
+/// How long an interrupted load waits for what it sent.
+const INTERRUPTED_PATIENCE: Patience = Patience { quiet: Duration::from_secs(2), total: Duration::from_secs(5) };
+
+/// One load, ready to run.
+#[derive(Debug, Clone)]
+pub struct LoadPlan {
+    /// What to send, and how.
+    pub scenario: Arc<Scenario>,
+    /// The run's id, written into every record.
+    pub run_id: String,
+    /// The run's folder; it exists.
+    pub run_dir: PathBuf,
+    /// A client of the stream's endpoint, its own retries off; see [`connect`](crate::client::connect).
+    pub client: Client,
+    /// The endpoint's name in errors.
+    pub endpoint: String,
+    /// The run's latency log. When its origin is still ahead once all is prepared, it is the first due time; otherwise
+    /// the load begins at once.
+    pub log: Arc<LatencyLog>,
+    /// Length of the intervals of every course over time.
+    pub interval: Duration,
+    /// The run's clock.
+    pub clock: Clock,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadOutcome {
+    /// Counts and rates.
+    pub record: LoadRecord,
+    /// Lag, service, response, arrival and read.
+    pub latency: Vec<HopLatency>,
+    /// Records accepted but never read.
+    pub lost: u64,
+    /// Records read more than once, counted each time too often.
+    pub duplicated: u64,
+    /// Records read that were never acknowledged.
+    pub unacknowledged: u64,
+    /// The first hundred ranges of lost sequence numbers, inclusive.
+    pub lost_ranges: Vec<(u64, u64)>,
+    /// Accepted against read, by shard.
+    pub shards: Vec<LedgerShard>,
+    /// Different records of this run that were read.
+    pub read: u64,
+    /// Records of other runs and producers that were read.
+    pub foreign: u64,
+    /// How the harness itself did.
+    pub harness: HarnessRecord,
+    /// SHA-256 (hex) over payload, key and due offset of every record, before stamping.
+    pub fingerprint: String,
+    /// Whether the load was stopped before its end.
+    pub interrupted: bool,
+    /// The wall time of the first due instant, microseconds since 1970.
+    pub first_due_us: u64,
+}
+
+/// Runs a load to its end, or until `stop` becomes true; then what is under way is finished and accounted for.
+///
+/// # Errors
+/// [`LoadError`]; see [`LoadError::is_configuration`].
+pub async fn run(
+    plan: LoadPlan,
+    progress: Arc<LoadProgress>,
+    stop: watch::Receiver<bool>,
+) -> Result<LoadOutcome, LoadError> {
+    let scenario = Arc::clone(&plan.scenario);
+    let keys = KeyChooser::new(&scenario.keys, scenario.seed)?;
+    let schedule = Schedule::new(&scenario.load, scenario.seed);
+    let source = open_source(&plan).await?;
+    let stream = StreamClient::new(plan.client.clone(), &plan.endpoint, &scenario.stream.name);
+    let shard_map = ShardMap::new(shards::list(&stream).await?);
+
+    let clock = plan.clock;
+    let mut consumer = Consumer::start(
+        stream.clone(),
+        scenario.stream.consumer_poll.duration(),
+        Start::AtTimestamp(clock.now_us().saturating_sub(READ_BACK_US)),
+        &plan.run_id,
+        clock,
+        &plan.log,
+        plan.interval,
+        Arc::clone(&progress),
+    );
+
+    let first_due_us = plan.log.origin_us().max(clock.now_us() + LEAD_US);
+    let timeline = Arc::new(Timeline::new(first_due_us, plan.interval));
+    let settings = Settings::new(&scenario.load, scenario.seed);
+    let linger_us = scenario.load.linger.as_us();
+    progress.begin(schedule.clone(), first_due_us);
+    let meter = HarnessMeter::start(clock)?;
+    let (output, batches) = mpsc::channel(HAND_OVER);
+    let pacer = Pacer {
+        source,
+        schedule,
+        keys,
+        stamper: Stamper::new(&plan.run_id),
+        batcher: Batcher::new(settings.limits, linger_us),
+        clock,
+        first_due_us,
+        // What the lag rule still calls on time must not count as missing at the very end.
+        grace_us: linger_us.saturating_add(MAX_EXCESS_LAG_P99_US),
+        output,
+        stop: stop.clone(),
+        timeline: Arc::clone(&timeline),
+        progress: Arc::clone(&progress),
+    };
+    let paced = pacer.spawn().map_err(|source| LoadError::Thread { thread: "pacer", source })?;
+    let producer = Producer::new(
+        settings,
+        stream,
+        shard_map.clone(),
+        clock,
+        Arc::clone(&timeline),
+        Arc::clone(&progress),
+        Recorders::new(&plan.log, plan.interval),
+    );
+
+    let produced = tokio::select! {
+        produced = producer.run(batches, stop) => produced?,
+        error = consumer.failed() => return Err(error),
+    };
+    let paced = paced.await.map_err(|_| LoadError::Stopped { part: "pacer" })??;
+    let harness = meter.finish(&LoadEvidence {
+        due: paced.due,
+        offered_in_time: paced.offered_in_time,
+        lag_p99_us: produced.latency[0].value_at(99.0),
+        linger_us,
+        in_flight_waits: produced.counts.in_flight_waits,
+        in_flight_longest_wait_us: produced.counts.longest_wait_us,
+    });
+    let patience = if paced.interrupted { INTERRUPTED_PATIENCE } else { Patience::default() };
+    let accepted = Arc::new(produced.accepted.clone());
+    let consumed = consumer.drain(accepted, patience).await?;
+
+    let end_us = produced.counts.last_ack_us.max(first_due_us);
+    let intervals = timeline.finish(end_us);
+    Ok(outcome(&scenario, first_due_us, intervals, shard_map, paced, produced, consumed, harness))
+}
+
+/// Opens the source where blocking is allowed: it may write a file first.
+async fn open_source(plan: &LoadPlan) -> Result<Box<dyn PayloadSource>, LoadError> {
+    let (scenario, run_dir) = (Arc::clone(&plan.scenario), plan.run_dir.clone());
+    let opened = tokio::task::spawn_blocking(move || source::open(&scenario.source, scenario.seed, &run_dir));
+    Ok(opened.await.map_err(|_| LoadError::Stopped { part: "payload source" })??)
+}
+
+#[expect(clippy::too_many_arguments, reason = "this is where everything that was learnt comes together")]
+fn outcome(
+    scenario: &Scenario,
+    first_due_us: u64,
+    intervals: Vec<LoadInterval>,
+    shard_map: ShardMap,
+    paced: Paced,
+    produced: Produced,
+    consumed: Consumed,
+    harness: HarnessRecord,
+) -> LoadOutcome {
+    let counts = produced.counts;
+    let per_second = |records: u64, us: u64| if us == 0 { 0.0 } else { records as f64 / (us as f64 / 1e6) };
+    let elapsed_us = counts.last_ack_us.saturating_sub(first_due_us);
+    let account = consumed.ledger.account(&produced.accepted);
+    let accepted_by_shard = produced.shards.iter().map(|(shard, c)| (Arc::clone(shard), c.accepted)).collect();
+    let record = LoadRecord {
+        arrival: arrival_name(scenario.load.arrival).to_owned(),
+        due: paced.due,
+        sent: counts.sent,
+        accepted: counts.accepted,
+        accepted_bytes: counts.accepted_bytes,
+        refused: counts.refused,
+        rejected_rows: paced.rejected_rows,
+        calls: counts.calls,
+        failed_calls: counts.failed_calls,
+        refusals: produced.refusals.clone(),
+        elapsed_us,
+        schedule_us: paced.schedule_us,
+        target_rate: per_second(paced.due, paced.schedule_us),
+        offered_rate: per_second(paced.offered_in_time, paced.schedule_us),
+        accepted_rate: per_second(counts.accepted, elapsed_us),
+        intervals,
+        shards: shard_loads(&shard_map, &produced, &consumed.ledger),
+    };
+    LoadOutcome {
+        record,
+        latency: produced.latency.into_iter().chain(consumed.latency).collect(),
+        lost: account.lost,
+        duplicated: account.duplicated,
+        unacknowledged: account.unacknowledged,
+        lost_ranges: account.lost_ranges,
+        shards: consumed.ledger.shard_rows(&accepted_by_shard),
+        read: consumed.ledger.seen().len(),
+        foreign: consumed.foreign,
+        harness,
+        fingerprint: paced.fingerprint,
+        interrupted: paced.interrupted,
+        first_due_us,
+    }
+}
+
+/// The arrival process as scenarios write it.
+const fn arrival_name(arrival: Arrival) -> &'static str {
+    match arrival {
+        Arrival::Constant => "constant",
+        Arrival::Poisson => "poisson",
+    }
+}
+
+/// One row per shard, by name; an idle shard has a row too, or the hottest one's share would flatter.
+fn shard_loads(shard_map: &ShardMap, produced: &Produced, ledger: &Ledger) -> Vec<ShardLoad> {
+    let open = shard_map.open().iter().map(|shard| &shard.id);
+    let mut names: Vec<&Arc<str>> = open.chain(produced.shards.keys()).chain(ledger.shards().keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let total = produced.counts.accepted.max(1) as f64;
+    let row = |name: &Arc<str>| {
+        let counts = produced.shards.get(name).copied().unwrap_or_default();
+        ShardLoad {
+            shard: name.to_string(),
+            accepted: counts.accepted,
+            accepted_bytes: counts.accepted_bytes,
+            refusals: counts.refusals,
+            read: ledger.shards().get(name).map_or(0, |reads| reads.read),
+            share: counts.accepted as f64 / total,
+        }
+    };
+    names.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{FakeKinesis, PutStep};
+
+    async fn plan(fake: &FakeKinesis, folder: &std::path::Path, load: serde_json::Value) -> LoadPlan {
+        let scenario = json!({
+            "name": "demo",
+            "source": {"kind": "sensors"},
+            "load": load,
+            "keys": {"kind": "uniform", "distinct": 50},
+            "stream": {"name": "demo", "consumer_poll": "10ms"},
+        });
+        let clock = Clock::start();
+        let stream = fake.stream().await;
+        LoadPlan {
+            scenario: Arc::new(serde_json::from_value(scenario).unwrap()),
+            run_id: "demo-1".to_owned(),
+            run_dir: folder.to_owned(),
+            client: stream.client,
+            endpoint: stream.endpoint.to_string(),
+            log: LatencyLog::discard(clock.now_us() + 100_000),
+            interval: Duration::from_millis(200),
+            clock,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_load_accounts_for_every_record_through_refusals_and_failures() {
+        let fake = FakeKinesis::start(3).await;
+        let code = "ProvisionedThroughputExceededException";
+        fake.put_steps([PutStep::Refuse(vec![0, 2], code), PutStep::Error("InternalFailure", 500), PutStep::Drop]);
+        fake.put(0, "somebody else's record");
+        let folder = tempfile::tempdir().unwrap();
+        let load = json!({"stages": [{"rate": 2000.0, "for": "400ms"}], "retry_base": "20ms", "arrival": "constant"});
+        let plan = plan(&fake, folder.path(), load).await;
+        let (origin_us, progress) = (plan.log.origin_us(), Arc::new(LoadProgress::default()));
+        let (_stop, stop) = watch::channel(false);
+        let outcome = run(plan, Arc::clone(&progress), stop).await.unwrap();
+
+        let record = &outcome.record;
+        assert_eq!((record.due, record.sent, record.accepted, record.refused), (800, 800, 800, 0));
+        assert_eq!((outcome.lost, outcome.unacknowledged, outcome.duplicated), (0, 0, 0));
+        assert_eq!((outcome.read, outcome.foreign, outcome.interrupted), (800, 1, false));
+        assert_eq!(outcome.first_due_us, origin_us);
+        assert_eq!((record.schedule_us, record.target_rate), (400_000, 2_000.0));
+        assert_eq!(record.intervals.iter().map(|row| row.due).sum::<u64>(), 800);
+        assert_eq!(record.intervals.iter().map(|row| row.accepted).sum::<u64>(), 800);
+        assert_eq!(record.shards.iter().map(|row| row.accepted).sum::<u64>(), 800);
+        assert!((record.shards.iter().map(|row| row.share).sum::<f64>() - 1.0).abs() < 1e-9);
+        assert!(outcome.shards.iter().all(|row| row.accepted == row.read));
+        assert_eq!(record.failed_calls, 2);
+        let by_shard: u64 = record.refusals.iter().filter(|r| r.shard.is_some()).map(|r| r.refusals).sum();
+        assert_eq!(by_shard, 2);
+        assert!(outcome.latency.iter().all(|hop| hop.count == 800), "every hop timed every record");
+        assert_eq!(outcome.fingerprint.len(), 64);
+        let snapshot = progress.snapshot(origin_us + 10_000_000);
+        assert_eq!((snapshot.due, snapshot.offered, snapshot.accepted, snapshot.read), (800, 800, 800, 800));
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_load_is_accounted_for_and_says_so() {
+        let fake = FakeKinesis::start(1).await;
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(&fake, folder.path(), json!({"stages": [{"rate": 500.0, "for": "1h"}]})).await;
+        let (stop, stop_receiver) = watch::channel(false);
+        let running = tokio::spawn(run(plan, Arc::default(), stop_receiver));
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        stop.send(true).unwrap();
+        let outcome = running.await.unwrap().unwrap();
+        assert!(outcome.interrupted);
+        let record = &outcome.record;
+        assert!(record.due < 1_800_000 && record.sent <= record.due);
+        assert_eq!(record.sent, record.accepted + record.refused);
+        assert_eq!((outcome.lost, outcome.read), (0, record.accepted));
+    }
+
+    #[tokio::test]
+    async fn a_record_whose_acknowledgement_was_lost_is_found_and_its_second_copy_too() {
+        let fake = FakeKinesis::start(1).await;
+        fake.put_steps([PutStep::KeepAndDrop]);
+        let folder = tempfile::tempdir().unwrap();
+        let load = json!({"stages": [{"rate": 100.0, "for": "200ms"}], "retry_base": "20ms", "arrival": "constant"});
+        let plan = plan(&fake, folder.path(), load).await;
+        let (_stop, stop) = watch::channel(false);
+        let outcome = run(plan, Arc::default(), stop).await.unwrap();
+        assert_eq!((outcome.record.accepted, outcome.lost), (20, 0));
+        assert!(outcome.duplicated > 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_loses_records_is_caught() {
+        let fake = FakeKinesis::start(1).await;
+        fake.lose("\"millrace_seq\":7,");
+        let folder = tempfile::tempdir().unwrap();
+        let load = json!({"stages": [{"rate": 100.0, "for": "200ms"}], "arrival": "constant"});
+        let mut plan = plan(&fake, folder.path(), load).await;
+        plan.interval = Duration::from_secs(1);
+        let (_stop, stop) = watch::channel(false);
+        let outcome = run(plan, Arc::default(), stop).await.unwrap();
+        assert_eq!((outcome.lost, outcome.lost_ranges), (1, vec![(7, 7)]));
+        assert_eq!(outcome.record.accepted, 20);
+    }
+
+    #[tokio::test]
+    async fn bad_keys_are_a_configuration_error() {
+        let fake = FakeKinesis::start(1).await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan(&fake, folder.path(), json!({"stages": []})).await;
+        Arc::make_mut(&mut plan.scenario).keys.distinct = 0;
+        let (_stop, stop) = watch::channel(false);
+        assert!(run(plan, Arc::default(), stop).await.unwrap_err().is_configuration());
+    }
+}
