@@ -1,0 +1,444 @@
+//! The compactor: every object of the lake into the table exactly once, whatever happens in between.
+//!
+//! A commit, number `n`, goes through five steps:
+//!
+//! 1. the manifest `n`, which names the objects, is put if there is none with that number;
+//! 2. data files are written, under names no one else uses;
+//! 3. bad pieces are committed to the quarantine as its transaction `n`, unless they are there;
+//! 4. data files are synced to the disk;
+//! 5. one Delta commit adds the files, removes the ones they replace, and carries the application transaction `n`.
+//!
+//! The objects a table holds are those of the manifests up to the transaction it is at. A process that ends before step 5
+//! leaves a manifest one ahead of the table: the next pass, of any process, does exactly that commit again before it looks
+//! for anything new. The commit is made on top of the state that was read and found to be at `n - 1`, without retries, so
+//! of two processes that finish the same manifest one wins and the other finds the work done.
+//!
+//! Memory: a batch ends with the object that fills its budget, so what is held is the budget
+//! ([`CompactorConfig::batch_bytes`]), the objects being decoded ahead (one a core), sixteen bytes for every object ever
+//! taken, and one open Parquet writer.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use futures::StreamExt;
+use millrace_reports::{latency::HopRecorder, record::CompactionRecord};
+use object_store::ObjectStoreExt;
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use crate::{
+    cpu::process_cpu_us,
+    error::CompactError,
+    infer::{Inference, SAMPLE_OBJECTS},
+    schema::TableSchema,
+    store::{self, Location, durable},
+};
+
+mod apply;
+mod batch;
+mod config;
+mod discover;
+mod existing;
+mod manifest;
+pub mod quarantine;
+mod report;
+mod seen;
+mod table;
+mod write;
+
+pub use config::{CompactorConfig, FailPoint};
+pub use discover::plain_prefix;
+pub use report::{PassReport, Progress};
+pub use table::APPLICATION;
+
+use apply::Written;
+use batch::{Batch, Reader};
+use discover::Discovery;
+use manifest::Manifest;
+use report::count_all;
+use seen::Seen;
+use table::{Committed, Table};
+
+/// Times a commit is prepared anew when others write to the table as well.
+const ATTEMPTS: u32 = 5;
+
+/// Brings what is new in a lake into a table, pass by pass.
+pub struct Compactor {
+    config: CompactorConfig,
+    quarantine: Location,
+    /// The lake's name in manifests.
+    lake_id: String,
+    /// The table and its schema; absent until objects have told it.
+    target: Option<(Table, Arc<TableSchema>)>,
+    /// The number of the table's last commit.
+    committed: u64,
+    seen: Seen,
+    passes: u64,
+    totals: PassReport,
+    progress: Arc<Progress>,
+}
+
+impl Compactor {
+    /// Opens the table, or makes it when the scenario declares its columns, and learns which objects it holds.
+    ///
+    /// # Errors
+    /// [`CompactError`]; see [`CompactError::is_configuration`].
+    pub async fn open(config: CompactorConfig) -> Result<Self, CompactError> {
+        if config.lake.url == config.table.url {
+            return Err(CompactError::Schema(format!("lake and table are the same place: {}", config.lake.url)));
+        }
+        let quarantine = config.table.sibling(quarantine::SUFFIX)?;
+        let lake_id = config.table.url.make_relative(&config.lake.url).unwrap_or_else(|| config.lake.url.to_string());
+        let mut compactor = Self {
+            quarantine,
+            lake_id,
+            target: None,
+            committed: 0,
+            seen: Seen::default(),
+            passes: 0,
+            totals: PassReport::default(),
+            progress: Arc::default(),
+            config,
+        };
+        let declared = TableSchema::declared(&compactor.config.spec)?;
+        compactor.target = compactor.open_target(declared).await?;
+        if let Some((table, _)) = &compactor.target {
+            compactor.committed = table.sequence().await?;
+            compactor.seen = Seen::load(&compactor.config.table, compactor.committed).await?;
+        }
+        Ok(compactor)
+    }
+
+    /// The table that exists, else one made by `schema`.
+    async fn open_target(
+        &self,
+        schema: Option<TableSchema>,
+    ) -> Result<Option<(Table, Arc<TableSchema>)>, CompactError> {
+        let place = &self.config.table;
+        let table = match (Table::open(place).await?, &schema) {
+            (Some(table), _) => table,
+            (None, Some(schema)) => Table::open_or_create(place, schema.delta_fields(), schema.partition_by()).await?,
+            (None, None) => return Ok(None),
+        };
+        let state = &table.state;
+        let partitions = state.metadata().partition_columns();
+        let schema = TableSchema::of_table(place.url.as_str(), &state.schema(), partitions, &self.config.spec)?;
+        Ok(Some((table, Arc::new(schema))))
+    }
+
+    /// Finishes what an earlier process began, then takes every object that is new, commit by commit, until none is left.
+    /// The time from a record's due time to its commit goes to `committed`, where the table has the stamp as a column.
+    ///
+    /// The heavy work is done on blocking threads; commits made before an error stay and are counted.
+    ///
+    /// # Errors
+    /// [`CompactError`]; bad data is not one.
+    pub async fn pass(&mut self, mut committed: Option<&mut HopRecorder>) -> Result<PassReport, CompactError> {
+        let (started, cpu_us) = (Instant::now(), process_cpu_us());
+        let mut report = PassReport { table_rows: self.totals.table_rows, ..PassReport::default() };
+        let outcome = self.run(&mut report, &mut committed).await;
+        if let Some((table, _)) = &self.target {
+            let rows = table.state.log_data().iter().filter_map(|file| file.num_records()).sum::<usize>();
+            report.table_rows = rows as u64;
+            report.version = Some(table.state.version());
+        }
+        report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
+        self.passes += u64::from(report.commits > 0);
+        self.totals.add(&report);
+        outcome.map(|()| report)
+    }
+
+    /// What all passes of this compactor did.
+    #[must_use]
+    pub fn record(&self) -> CompactionRecord {
+        self.totals.record(self.config.table.url.to_string(), self.passes)
+    }
+
+    /// How far it is; may be read while a pass runs.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// The table's schema; `None` until the objects have told it.
+    #[must_use]
+    pub fn schema(&self) -> Option<Arc<TableSchema>> {
+        self.target.as_ref().map(|(_, schema)| Arc::clone(schema))
+    }
+
+    /// Where bad pieces go. The table there is made when the first one comes.
+    #[must_use]
+    pub const fn quarantine(&self) -> &Location {
+        &self.quarantine
+    }
+
+    async fn run(
+        &mut self,
+        report: &mut PassReport,
+        recorder: &mut Option<&mut HopRecorder>,
+    ) -> Result<(), CompactError> {
+        if self.target.is_none() {
+            let inferred = self.infer().await?;
+            self.target = self.open_target(inferred).await?;
+        }
+        loop {
+            self.recover(report, recorder).await?;
+            if self.target.is_none() || self.take_new(report, recorder).await? {
+                return Ok(());
+            }
+            info!("another process took the next commit's number; finishing that commit first");
+        }
+    }
+
+    /// Looks at the lake's first objects.
+    async fn infer(&self) -> Result<Option<TableSchema>, CompactError> {
+        let lake = &self.config.lake;
+        let mut discovery = self.discovery();
+        let mut inference = Inference::default();
+        let objects = discovery.next(&self.lake_id, &self.seen).await?;
+        for object in objects.into_iter().take(SAMPLE_OBJECTS) {
+            let path = lake.path(&object.key);
+            let found = match lake.store.get(&path).await {
+                Ok(found) => found,
+                Err(object_store::Error::NotFound { .. }) => continue,
+                Err(source) => return Err(CompactError::object(path, source)),
+            };
+            if inference.look(found.bytes().await.map_err(|e| CompactError::object(&path, e))?) {
+                break;
+            }
+        }
+        inference.schema(&self.config.spec)
+    }
+
+    fn discovery(&self) -> Discovery {
+        let not_lake = vec![self.config.table.root.clone(), self.quarantine.root.clone()]
+            .into_iter()
+            .filter(|place| place.prefix_matches(&self.config.lake.root))
+            .collect();
+        Discovery::new(&self.config.lake, not_lake, &self.config.error_prefix)
+    }
+
+    /// Does again what a manifest ahead of the table says.
+    async fn recover(
+        &mut self,
+        report: &mut PassReport,
+        recorder: &mut Option<&mut HopRecorder>,
+    ) -> Result<(), CompactError> {
+        loop {
+            let Some((table, schema)) = &mut self.target else { return Ok(()) };
+            table.refresh().await?;
+            let held = table.sequence().await?;
+            if held > self.committed {
+                // Another process has been here.
+                self.seen = Seen::load(&self.config.table, held).await?;
+                self.committed = held;
+            }
+            let Some(manifest) = manifest::read(&self.config.table, self.committed + 1).await? else { return Ok(()) };
+            if !manifest.fits(schema) {
+                warn!(manifest = manifest.key(), "the table's columns or rules changed since; the new ones are used");
+            }
+            let lake = if manifest.lake == self.lake_id {
+                self.config.lake.clone()
+            } else {
+                let url = self.config.table.url.join(&manifest.lake);
+                let url = url.map_or_else(|_| manifest.lake.clone(), |url| url.to_string());
+                store::open(&url, false).await?
+            };
+            let mut batch = Batch::default();
+            let mut objects = Reader::new(&lake, schema).read_all(manifest.objects.clone());
+            while let Some((object, decoded)) = objects.next().await {
+                batch.push(decoded?.ok_or_else(|| CompactError::ObjectChanged {
+                    object: object.key,
+                    manifest: self.config.table.path(&manifest.key()).to_string(),
+                })?);
+            }
+            drop(objects);
+            self.apply(&manifest, batch, report, recorder).await?;
+            report.recovered += 1;
+        }
+    }
+
+    /// Takes what is new. False when another process has taken the next number and the lake has to be looked at again.
+    async fn take_new(
+        &mut self,
+        report: &mut PassReport,
+        recorder: &mut Option<&mut HopRecorder>,
+    ) -> Result<bool, CompactError> {
+        let Some(schema) = self.schema() else { return Ok(true) };
+        let reader = Reader::new(&self.config.lake, &schema);
+        let mut discovery = self.discovery();
+        loop {
+            let window = discovery.next(&self.lake_id, &self.seen).await?;
+            report.error_objects = discovery.error_objects;
+            report.skipped_objects = discovery.skipped_objects;
+            if window.is_empty() {
+                return Ok(true);
+            }
+            let mut objects = reader.read_all(window);
+            let mut batch = Batch::default();
+            while let Some((_, decoded)) = objects.next().await {
+                // An object that is gone again is looked for in the next pass.
+                let Some(decoded) = decoded? else { continue };
+                batch.push(decoded);
+                if batch.is_full(self.config.batch_bytes, self.config.batch_objects)
+                    && !self.commit(std::mem::take(&mut batch), &schema, report, recorder).await?
+                {
+                    return Ok(false);
+                }
+            }
+            if !batch.objects.is_empty() && !self.commit(batch, &schema, report, recorder).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Commits a batch of new objects; false when another process has taken the number.
+    async fn commit(
+        &mut self,
+        batch: Batch,
+        schema: &TableSchema,
+        report: &mut PassReport,
+        recorder: &mut Option<&mut HopRecorder>,
+    ) -> Result<bool, CompactError> {
+        let (now_us, objects) = (self.config.clock.now_us(), batch.objects.clone());
+        let manifest = Manifest::new(self.committed + 1, self.lake_id.clone(), schema, now_us, objects);
+        if !manifest.put(&self.config.table).await? {
+            return Ok(false);
+        }
+        self.stop_at(FailPoint::AfterManifest)?;
+        self.apply(&manifest, batch, report, recorder).await?;
+        Ok(true)
+    }
+
+    /// Brings a manifest's batch into quarantine and table.
+    async fn apply(
+        &mut self,
+        manifest: &Manifest,
+        batch: Batch,
+        report: &mut PassReport,
+        recorder: &mut Option<&mut HopRecorder>,
+    ) -> Result<(), CompactError> {
+        let sequence = manifest.sequence;
+        let mut written = None;
+        for _ in 0..ATTEMPTS {
+            if let Some(done) = self.attempt(manifest, &batch).await? {
+                written = Some(done);
+                break;
+            }
+        }
+        let written = written.ok_or_else(|| CompactError::Contended {
+            table: self.config.table.url.to_string(),
+            sequence,
+            attempts: ATTEMPTS,
+        })?;
+
+        self.committed = sequence;
+        batch.objects.iter().for_each(|object| self.seen.insert(&manifest.lake, &object.key));
+        let now_us = self.config.clock.now_us();
+        if let Some(recorder) = recorder {
+            for due_us in &batch.due_us {
+                let latency_us = i128::from(now_us) - i128::from(*due_us);
+                recorder.record(now_us, i64::try_from(latency_us).unwrap_or(i64::MAX), 1);
+            }
+        }
+        let rows = u64::try_from(written.gained).unwrap_or(0);
+        self.progress.advance(batch.objects.len() as u64, batch.lines, rows);
+        let mut reasons = BTreeMap::new();
+        for piece in &batch.bad {
+            *reasons.entry(piece.reason.name().to_owned()).or_default() += 1;
+        }
+        report.commits += 1;
+        report.objects += batch.objects.len() as u64;
+        report.object_bytes += batch.object_bytes();
+        report.raw_bytes += batch.raw_bytes;
+        report.lines += batch.lines;
+        report.rows += rows;
+        report.duplicates += written.duplicates;
+        report.files_added += written.added.len() as u64;
+        report.file_bytes += written.file_bytes();
+        report.files_removed += written.removed.len() as u64;
+        count_all(&mut report.quarantined, &reasons);
+        count_all(&mut report.unknown, &batch.unknown);
+        self.stop_at(FailPoint::AfterCommit)?;
+        self.seen.roll(&self.config.table, sequence).await
+    }
+
+    /// One attempt at a commit; `None` when someone else changed the table meanwhile and it has to be prepared anew.
+    async fn attempt(&mut self, manifest: &Manifest, batch: &Batch) -> Result<Option<Written>, CompactError> {
+        let sequence = manifest.sequence;
+        let Some((table, schema)) = &self.target else { return Ok(None) };
+        let written = {
+            let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
+            let (schema, batches) = (Arc::clone(schema), batch.chunks.clone());
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(apply::write(log_store, state, schema, batches)))
+                .await
+                .map_err(|e| CompactError::Worker(e.to_string()))??
+        };
+        let accounted = i128::from(written.gained) + i128::from(written.duplicates) + batch.bad.len() as i128;
+        if i128::from(batch.lines) != accounted {
+            return Err(CompactError::Conservation {
+                sequence,
+                lines: batch.lines,
+                rows: written.gained,
+                duplicates: written.duplicates,
+                quarantined: batch.bad.len() as u64,
+            });
+        }
+        self.stop_at(FailPoint::AfterDataFiles)?;
+        quarantine::write(&self.quarantine, sequence, &batch.bad, self.config.clock.now_us()).await?;
+        self.stop_at(FailPoint::AfterQuarantine)?;
+        let paths = written.added.iter().map(|add| self.config.table.path(&add.path)).collect();
+        durable::sync(&self.config.table, paths).await?;
+        self.stop_at(FailPoint::BeforeCommit)?;
+
+        let (operation, metadata) = self.described(manifest, &written);
+        let lose = self.config.fail_at == Some(FailPoint::LostAnswer);
+        let now_us = self.config.clock.now_us();
+        let Some((table, _)) = &mut self.target else { return Ok(None) };
+        if table.sequence().await? >= sequence {
+            return Ok(Some(written));
+        }
+        match table.commit(sequence, written.actions(), operation, metadata, now_us, lose).await? {
+            Committed::Yes => Ok(Some(written)),
+            Committed::Overtaken => {
+                self.forget(&written).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the commit says about itself.
+    fn described(&self, manifest: &Manifest, written: &Written) -> (DeltaOperation, HashMap<String, Value>) {
+        let partition_by = Some(self.config.spec.partition_by.clone()).filter(|columns| !columns.is_empty());
+        let mut metadata = HashMap::from([("millrace.manifest".to_owned(), json!(manifest.key()))]);
+        if self.config.spec.dedup.is_none() {
+            metadata.insert("isBlindAppend".to_owned(), json!(true));
+        }
+        let operation = if written.removed.is_empty() {
+            DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None }
+        } else {
+            DeltaOperation::Update { predicate: None }
+        };
+        (operation, metadata)
+    }
+
+    /// Deletes files that did not get into the table. What cannot be deleted is no part of any table and only takes room.
+    async fn forget(&self, written: &Written) {
+        for add in &written.added {
+            let path = self.config.table.path(&add.path);
+            if let Err(error) = self.config.table.store.delete(&path).await {
+                warn!(%path, %error, "a file that is not needed could not be deleted");
+            }
+        }
+    }
+
+    fn stop_at(&self, point: FailPoint) -> Result<(), CompactError> {
+        if self.config.fail_at == Some(point) { Err(CompactError::Stopped(point)) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,175 @@
+//! Objects read and decoded, some at a time, in order.
+//!
+//! Reading and decoding run ahead on the blocking threads, as many objects as there are cores; the order stays that of
+//! the keys. A batch is closed by the object that fills it, so memory is bounded by the batch's budget, one more object,
+//! and the objects under way.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::Int64Type,
+};
+use futures::{StreamExt, stream::BoxStream};
+use millrace_scenarios::stamp::DUE_FIELD;
+use object_store::{GetOptions, ObjectStore};
+use tracing::warn;
+
+use super::manifest::Object;
+use crate::{
+    decode::{BadLine, Decoder},
+    error::CompactError,
+    schema::TableSchema,
+    store::Location,
+};
+
+/// What one object holds.
+pub(super) struct Decoded {
+    object: Object,
+    chunks: Vec<RecordBatch>,
+    bad: Vec<BadLine>,
+    due_us: Vec<i64>,
+    unknown: BTreeMap<String, u64>,
+    raw_bytes: u64,
+    lines: u64,
+    bytes: usize,
+}
+
+/// What one commit takes.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// The objects, in order of key.
+    pub(super) objects: Vec<Object>,
+    /// Their rows, record and derived columns, in order of object and line.
+    pub(super) chunks: Vec<RecordBatch>,
+    /// Their bad pieces.
+    pub(super) bad: Vec<BadLine>,
+    /// When each stamped row was due, microseconds since 1970.
+    pub(super) due_us: Vec<i64>,
+    /// Fields that are no column.
+    pub(super) unknown: BTreeMap<String, u64>,
+    /// Bytes of the objects after decompression.
+    pub(super) raw_bytes: u64,
+    /// Rows before deduplication, and bad pieces.
+    pub(super) lines: u64,
+    /// Memory held.
+    bytes: usize,
+}
+
+impl Batch {
+    pub(super) fn push(&mut self, decoded: Decoded) {
+        self.objects.push(decoded.object);
+        self.chunks.extend(decoded.chunks);
+        self.bad.extend(decoded.bad);
+        self.due_us.extend(decoded.due_us);
+        for (name, count) in decoded.unknown {
+            *self.unknown.entry(name).or_default() += count;
+        }
+        self.raw_bytes += decoded.raw_bytes;
+        self.lines += decoded.lines;
+        self.bytes += decoded.bytes;
+    }
+
+    pub(super) fn is_full(&self, limit_bytes: usize, limit_objects: usize) -> bool {
+        self.bytes >= limit_bytes || self.objects.len() >= limit_objects
+    }
+
+    pub(super) fn object_bytes(&self) -> u64 {
+        self.objects.iter().map(|object| object.size).sum()
+    }
+}
+
+/// Reads and decodes objects of one lake.
+#[derive(Clone)]
+pub(super) struct Reader {
+    lake: Location,
+    schema: Arc<TableSchema>,
+    /// Decoders that are not at work; they keep their buffers.
+    idle: Arc<Mutex<Vec<Decoder>>>,
+}
+
+impl Reader {
+    pub(super) fn new(lake: &Location, schema: &Arc<TableSchema>) -> Self {
+        Self { lake: lake.clone(), schema: Arc::clone(schema), idle: Arc::default() }
+    }
+
+    /// The objects, decoded, in the order given. `None` stands for one that is gone or is not what was listed.
+    pub(super) fn read_all(
+        &self,
+        objects: Vec<Object>,
+    ) -> BoxStream<'static, (Object, Result<Option<Decoded>, CompactError>)> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let reader = self.clone();
+        futures::stream::iter(objects)
+            .map(move |object| {
+                let reader = reader.clone();
+                async move {
+                    let decoded = reader.read(object.clone()).await;
+                    (object, decoded)
+                }
+            })
+            .buffered(cores)
+            .boxed()
+    }
+
+    async fn read(&self, object: Object) -> Result<Option<Decoded>, CompactError> {
+        let path = self.lake.path(&object.key);
+        let options = GetOptions { if_match: object.etag.clone(), ..GetOptions::default() };
+        let found = match self.lake.store.get_opts(&path, options).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => {
+                warn!(object = object.key, "not what was listed any more");
+                return Ok(None);
+            }
+            Err(source) => return Err(CompactError::object(path, source)),
+        };
+        let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
+        let reader = self.clone();
+        tokio::task::spawn_blocking(move || reader.decode(object, bytes).map(Some))
+            .await
+            .map_err(|e| CompactError::Worker(e.to_string()))?
+    }
+
+    fn decode(&self, object: Object, bytes: bytes::Bytes) -> Result<Decoded, CompactError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        let mut decoder = taken.unwrap_or_else(|| Decoder::new(Arc::clone(&self.schema)));
+        let (mut chunks, mut bad, mut due_us, mut held) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let report = decoder.decode_object(bytes, &object.key, &mut |chunk| {
+            due_us.extend(due(&chunk.batch));
+            if chunk.batch.num_rows() > 0 {
+                let rows = self.schema.extend(&chunk.batch)?;
+                held += rows.get_array_memory_size();
+                chunks.push(rows);
+            }
+            held += chunk.bad.iter().map(|piece| piece.raw.len() + size_of::<BadLine>()).sum::<usize>();
+            bad.extend(chunk.bad);
+            Ok(())
+        })?;
+        idle().push(decoder);
+        if let Some(corrupt) = report.corrupt {
+            (chunks, bad, due_us) = (Vec::new(), vec![corrupt], Vec::new());
+        }
+        Ok(Decoded {
+            object,
+            chunks,
+            bad,
+            due_us,
+            unknown: report.unknown,
+            raw_bytes: report.raw_bytes,
+            lines: report.lines,
+            bytes: held,
+        })
+    }
+}
+
+/// When each stamped row of a decoded batch was due.
+fn due(batch: &RecordBatch) -> Vec<i64> {
+    let column = batch.column_by_name(DUE_FIELD).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    column
+        .map(|column| (0..column.len()).filter(|row| column.is_valid(*row)).map(|row| column.value(row)).collect())
+        .unwrap_or_default()
+}

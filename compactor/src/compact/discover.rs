@@ -1,0 +1,152 @@
+//! Which objects of the lake are new. The listing is a stream: a window of it is held at a time, never the lake.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream::BoxStream};
+use object_store::{ObjectMeta, ObjectStore};
+use tracing::warn;
+
+use super::{manifest::Object, seen::Seen};
+use crate::{error::CompactError, store::Location};
+
+/// New objects held at a time. Order by key holds within a window.
+const WINDOW: usize = 10_000;
+/// Skipped names that are told one by one.
+const TELL: u64 = 5;
+
+/// What a name says about an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Records.
+    Records,
+    /// Something Firehose could not deliver, under the error prefix.
+    Error,
+    /// Not for us: hidden, or part of the table itself.
+    Hidden,
+    /// Of a kind that is not read.
+    Other,
+}
+
+/// Records are `.gz`, `.json`, `.jsonl` and `.ndjson`, and names without any extension: Firehose's own when it does not
+/// compress.
+fn classify(key: &str, error_prefix: &str) -> Class {
+    if key.split('/').any(|part| part.starts_with(['_', '.'])) {
+        return Class::Hidden;
+    }
+    if !error_prefix.is_empty() && key.starts_with(error_prefix) {
+        return Class::Error;
+    }
+    match key.rsplit('/').next().unwrap_or(key).rsplit_once('.') {
+        None | Some((_, "gz" | "json" | "jsonl" | "ndjson")) => Class::Records,
+        Some(_) => Class::Other,
+    }
+}
+
+/// The part of a Firehose prefix expression that is the same for every object.
+#[must_use]
+pub fn plain_prefix(expression: &str) -> &str {
+    expression.split("!{").next().unwrap_or(expression)
+}
+
+/// The new objects of a lake, window by window.
+pub(super) struct Discovery {
+    lake: Location,
+    /// Places under the lake that are not part of it.
+    not_lake: Vec<object_store::path::Path>,
+    error_prefix: String,
+    list: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    /// Objects under the error prefix.
+    pub(super) error_objects: u64,
+    /// Objects of a kind that is not read.
+    pub(super) skipped_objects: u64,
+}
+
+impl Discovery {
+    pub(super) fn new(lake: &Location, not_lake: Vec<object_store::path::Path>, error_prefix: &str) -> Self {
+        let list = Arc::clone(&lake.store).list(Some(&lake.root));
+        Self {
+            lake: lake.clone(),
+            not_lake,
+            error_prefix: error_prefix.to_owned(),
+            list,
+            error_objects: 0,
+            skipped_objects: 0,
+        }
+    }
+
+    /// The next objects that are not `seen`, in order of key; empty at the end of the lake.
+    pub(super) async fn next(&mut self, lake_id: &str, seen: &Seen) -> Result<Vec<Object>, CompactError> {
+        let mut window = Vec::new();
+        while window.len() < WINDOW
+            && let Some(found) = self.list.next().await
+        {
+            let found = match found {
+                Ok(found) => found,
+                // A file that went away between listing its folder and looking at it.
+                Err(object_store::Error::NotFound { .. }) => continue,
+                Err(source) => return Err(CompactError::object(&self.lake.url, source)),
+            };
+            if let Some(object) = self.take(found)
+                && !seen.contains(lake_id, &object.key)
+            {
+                window.push(object);
+            }
+        }
+        window.sort_unstable();
+        Ok(window)
+    }
+
+    fn take(&mut self, found: ObjectMeta) -> Option<Object> {
+        if self.not_lake.iter().any(|place| found.location.prefix_matches(place)) {
+            return None;
+        }
+        let key: Vec<String> =
+            found.location.prefix_match(&self.lake.root)?.map(|part| part.as_ref().to_owned()).collect();
+        let key = key.join("/");
+        match classify(&key, &self.error_prefix) {
+            Class::Records => return Some(Object { key, size: found.size, etag: found.e_tag }),
+            Class::Error => self.error_objects += 1,
+            Class::Hidden => {}
+            Class::Other => {
+                self.skipped_objects += 1;
+                if self.skipped_objects <= TELL {
+                    warn!(object = key, "not read: its name ends in none of .gz, .json, .jsonl, .ndjson");
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fixed_part_of_an_error_prefix_is_what_comes_before_its_first_expression() {
+        assert_eq!(plain_prefix("errors/!{firehose:error-output-type}/"), "errors/");
+        assert_eq!(plain_prefix("bad/"), "bad/");
+        assert_eq!(plain_prefix("!{timestamp:yyyy}/errors/"), "");
+    }
+
+    #[test]
+    fn names_say_what_is_read() {
+        let cases = [
+            ("year=2025/s-1-2025-01-01-00-00-00-uuid.gz", Class::Records),
+            ("s-1-2025-01-01-00-00-00-uuid", Class::Records),
+            ("a.json", Class::Records),
+            ("a.ndjson", Class::Records),
+            ("city=St. Ives/object", Class::Records),
+            ("errors/processing-failed/x.gz", Class::Error),
+            ("year=2025/errors/x.gz", Class::Records),
+            ("_delta_log/0.json", Class::Hidden),
+            ("a/.tmp/x.gz", Class::Hidden),
+            ("a/_SUCCESS", Class::Hidden),
+            ("a/x.parquet", Class::Other),
+            ("a/x.gz.tmp", Class::Other),
+        ];
+        for (key, class) in cases {
+            assert_eq!(classify(key, "errors/"), class, "{key}");
+        }
+    }
+}

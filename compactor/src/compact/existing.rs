@@ -1,0 +1,384 @@
+//! The rows that the table holds: which files can have a key, what they hold for it, and files written again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array, new_null_array},
+    compute::{cast, concat_batches, filter_record_batch, take, take_record_batch},
+    datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
+};
+use bytes::Bytes;
+use deltalake::{
+    kernel::{Add, Remove},
+    table::state::DeltaTableState,
+};
+use futures::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use parquet::{
+    arrow::{
+        ParquetRecordBatchStreamBuilder, ProjectionMask,
+        arrow_reader::ArrowReaderOptions,
+        async_reader::{AsyncFileReader, ParquetRecordBatchStream},
+    },
+    errors::ParquetError,
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+};
+use serde_json::{Map, Value};
+
+use super::write::TableWriter;
+use crate::{
+    decode::timestamp_us,
+    dedupe::{Change, Deduper},
+    error::CompactError,
+};
+
+/// Rows of a file looked at or written again at a time.
+const READ_ROWS: usize = 8_192;
+
+/// A data file of the table.
+pub(super) struct DataFile {
+    path: Path,
+    size: u64,
+    partition: HashMap<String, Option<String>>,
+    /// The Delta statistics, where there are any.
+    stats: Map<String, Value>,
+    /// What takes it out of the table.
+    pub(super) remove: Remove,
+}
+
+/// Every data file of the table.
+pub(super) fn files(url: &str, state: &DeltaTableState) -> Result<Vec<DataFile>, CompactError> {
+    state
+        .log_data()
+        .iter()
+        .map(|view| {
+            if view.deletion_vector_descriptor().is_some() {
+                let difference = format!("{} has a deletion vector, which is not supported", view.path());
+                return Err(CompactError::OtherSchema { table: url.to_owned(), difference });
+            }
+            let stats = view.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default();
+            Ok(DataFile {
+                path: view.object_store_path(),
+                size: u64::try_from(view.size()).unwrap_or(0),
+                partition: view.partition_values_map(),
+                stats,
+                remove: view.remove_action(true),
+            })
+        })
+        .collect()
+}
+
+/// What the keys of new rows can be equal to: for each column the values of a partition, or a range.
+pub(super) struct KeyBounds {
+    columns: Vec<(String, Bound)>,
+}
+
+enum Bound {
+    /// A partition column's values, as the log writes them.
+    Partition(HashSet<Option<String>>),
+    Text {
+        least: String,
+        most: String,
+        null: bool,
+    },
+    Whole {
+        least: i64,
+        most: i64,
+        null: bool,
+    },
+    Time {
+        least: i64,
+        most: i64,
+        null: bool,
+    },
+    /// Not bounded.
+    Any,
+}
+
+impl KeyBounds {
+    /// The bounds of the key columns in these batches.
+    pub(super) fn of(key: &[String], partition_by: &[String], batches: &[RecordBatch]) -> Self {
+        let columns = key.iter().map(|name| {
+            let values: Vec<&ArrayRef> = batches.iter().filter_map(|batch| batch.column_by_name(name)).collect();
+            let bound = if partition_by.contains(name) { partition_bound(&values) } else { range_bound(&values) };
+            (name.clone(), bound)
+        });
+        Self { columns: columns.collect() }
+    }
+
+    /// Whether the file can hold one of the keys.
+    pub(super) fn can_match(&self, file: &DataFile) -> bool {
+        self.columns.iter().all(|(name, bound)| bound.can_match(name, file))
+    }
+}
+
+fn partition_bound(values: &[&ArrayRef]) -> Bound {
+    if values.iter().any(|column| *column.data_type() != DataType::Utf8) {
+        return Bound::Any;
+    }
+    let texts = values.iter().flat_map(|column| column.as_string::<i32>().iter());
+    Bound::Partition(texts.map(|text| text.map(str::to_owned)).collect())
+}
+
+fn range_bound(values: &[&ArrayRef]) -> Bound {
+    let null = values.iter().any(|column| column.null_count() > 0);
+    let whole = |values: Vec<Option<i64>>| {
+        let present = || values.iter().flatten().copied();
+        present().min().zip(present().max())
+    };
+    match values.first().map(|column| column.data_type()) {
+        Some(DataType::Utf8) => {
+            let present = || values.iter().flat_map(|column| column.as_string::<i32>().iter().flatten());
+            match (present().min(), present().max()) {
+                (Some(least), Some(most)) => Bound::Text { least: least.to_owned(), most: most.to_owned(), null },
+                _ => Bound::Any,
+            }
+        }
+        Some(DataType::Int64) => {
+            let all = values.iter().flat_map(|column| column.as_primitive::<Int64Type>().iter()).collect();
+            whole(all).map_or(Bound::Any, |(least, most)| Bound::Whole { least, most, null })
+        }
+        Some(DataType::Timestamp(..)) => {
+            let all = values.iter().flat_map(|c| c.as_primitive::<TimestampMicrosecondType>().iter()).collect();
+            whole(all).map_or(Bound::Any, |(least, most)| Bound::Time { least, most, null })
+        }
+        _ => Bound::Any,
+    }
+}
+
+impl Bound {
+    fn can_match(&self, name: &str, file: &DataFile) -> bool {
+        let stat = |kind: &str| file.stats.get(kind).and_then(|stats| stats.get(name));
+        let (least_here, most_here) = (stat("minValues"), stat("maxValues"));
+        // Null equals null, and a file whose statistics say nothing about nulls may hold some.
+        let nulls_here = || stat("nullCount").and_then(Value::as_u64) != Some(0);
+        match self {
+            // The log may write a null as an empty text.
+            Self::Partition(values) => {
+                let here = file.partition.get(name).map(|value| value.clone().filter(|text| !text.is_empty()));
+                here.is_none_or(|value| values.contains(&value))
+            }
+            Self::Text { least, most, null } => {
+                let overlap = least_here.and_then(Value::as_str).zip(most_here.and_then(Value::as_str));
+                overlap.is_none_or(|(low, high)| low <= most.as_str() && least.as_str() <= high)
+                    || (*null && nulls_here())
+            }
+            Self::Whole { least, most, null } => {
+                let overlap = least_here.and_then(Value::as_i64).zip(most_here.and_then(Value::as_i64));
+                overlap.is_none_or(|(low, high)| low <= *most && *least <= high) || (*null && nulls_here())
+            }
+            Self::Time { least, most, null } => {
+                let time = |value: Option<&Value>| timestamp_us(value?.as_str()?.as_bytes());
+                // Statistics may be cut to milliseconds.
+                let overlap = time(least_here).zip(time(most_here));
+                overlap.is_none_or(|(low, high)| low <= *most && *least <= high + 1_000) || (*null && nulls_here())
+            }
+            Self::Any => true,
+        }
+    }
+}
+
+/// Reads data files of the table.
+pub(super) struct TableReader {
+    store: Arc<dyn ObjectStore>,
+    schema: SchemaRef,
+    partition_by: Vec<String>,
+}
+
+impl TableReader {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, schema: SchemaRef, partition_by: &[String]) -> Self {
+        Self { store, schema, partition_by: partition_by.to_vec() }
+    }
+
+    async fn open(
+        &self,
+        file: &DataFile,
+        columns: Option<&[String]>,
+    ) -> Result<ParquetRecordBatchStream<FileReader>, CompactError> {
+        let refuse = |source| CompactError::Parquet { path: file.path.to_string(), source };
+        let reader = FileReader { store: Arc::clone(&self.store), path: file.path.clone(), size: file.size };
+        let mut builder =
+            ParquetRecordBatchStreamBuilder::new(reader).await.map_err(refuse)?.with_batch_size(READ_ROWS);
+        if let Some(columns) = columns {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
+            builder = builder.with_projection(mask);
+        }
+        builder.build().map_err(refuse)
+    }
+
+    /// What the file holds in the table's types: partition columns come from the log, a column the file lacks is null.
+    fn conform(
+        &self,
+        file: &DataFile,
+        columns: Option<&[String]>,
+        read: &RecordBatch,
+    ) -> Result<RecordBatch, CompactError> {
+        let wanted = |name: &String| columns.is_none_or(|columns| columns.contains(name));
+        let fields: Vec<_> = self.schema.fields().iter().filter(|f| wanted(f.name())).cloned().collect();
+        let rows = read.num_rows();
+        let mut arrays = Vec::with_capacity(fields.len());
+        for field in &fields {
+            let kind = field.data_type();
+            arrays.push(if self.partition_by.contains(field.name()) {
+                match file.partition.get(field.name()).and_then(Option::as_deref).filter(|text| !text.is_empty()) {
+                    Some(text) => {
+                        let one = cast(&StringArray::from(vec![text]), kind)?;
+                        take(&one, &UInt32Array::from(vec![0; rows]), None)?
+                    }
+                    None => new_null_array(kind, rows),
+                }
+            } else {
+                match read.column_by_name(field.name()) {
+                    Some(column) => cast(column, kind)?,
+                    None => new_null_array(kind, rows),
+                }
+            });
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+    }
+
+    /// Shows the file's rows to the deduplication.
+    pub(super) async fn show(&self, number: u32, file: &DataFile, to: &mut Deduper) -> Result<(), CompactError> {
+        let columns = to.columns_to_meet();
+        let mut stream = self.open(file, Some(&columns)).await?;
+        let mut first_row = 0;
+        while let Some(read) = stream.next().await {
+            let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
+            to.meet(number, first_row, &self.conform(file, Some(&columns), &read)?)?;
+            first_row += read.num_rows() as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes the file again with the changes (in order of row) made; returns what to add and how many rows it had.
+    pub(super) async fn rewrite(
+        &self,
+        file: &DataFile,
+        changes: &[(u64, Change)],
+        deduper: &Deduper,
+        writer: &TableWriter,
+    ) -> Result<(Vec<Add>, u64), CompactError> {
+        let delta = |source| CompactError::delta(&file.path, source);
+        let mut out = writer.file();
+        let mut stream = self.open(file, None).await?;
+        let (mut first_row, mut changes) = (0_u64, changes);
+        while let Some(read) = stream.next().await {
+            let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
+            let batch = self.conform(file, None, &read)?;
+            let end = first_row + batch.num_rows() as u64;
+            let (here, later) = changes.split_at(changes.partition_point(|(row, _)| *row < end));
+            let changed = self.changed(&batch, first_row, here, deduper)?;
+            if changed.num_rows() > 0 {
+                out.write(&changed).await.map_err(delta)?;
+            }
+            (first_row, changes) = (end, later);
+        }
+        Ok((out.close().await.map_err(delta)?, first_row))
+    }
+
+    /// One batch of a file with its changes made.
+    fn changed(
+        &self,
+        batch: &RecordBatch,
+        first_row: u64,
+        changes: &[(u64, Change)],
+        deduper: &Deduper,
+    ) -> Result<RecordBatch, CompactError> {
+        if changes.is_empty() {
+            return Ok(batch.clone());
+        }
+        let mut stays = vec![true; batch.num_rows()];
+        let (mut updated, mut groups) = (Vec::new(), Vec::new());
+        for (row, change) in changes {
+            let row = u32::try_from(row - first_row).unwrap_or(u32::MAX);
+            stays[row as usize] = false;
+            if let Change::Update(group) = change {
+                updated.push(row);
+                groups.push(*group);
+            }
+        }
+        let same = filter_record_batch(batch, &BooleanArray::from(stays))?;
+        let mut columns = take_record_batch(batch, &UInt32Array::from(updated))?.columns().to_vec();
+        for (name, values) in deduper.aggregates(&groups)? {
+            columns[self.schema.index_of(&name)?] = values;
+        }
+        let updated = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        Ok(concat_batches(&self.schema, [&same, &updated])?)
+    }
+}
+
+/// Ranged reads of one object.
+struct FileReader {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+}
+
+fn external(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+impl AsyncFileReader for FileReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        self.store.get_range(&self.path, range).map_err(external).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        async move {
+            let size = self.size;
+            let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
+            reader.load_and_finish(self, size).await.map(Arc::new)
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn file(stats: Value, city: Option<&str>) -> DataFile {
+        DataFile {
+            path: Path::from("x"),
+            size: 0,
+            partition: HashMap::from([("city".to_owned(), city.map(str::to_owned))]),
+            stats: stats.as_object().cloned().unwrap_or_default(),
+            remove: Remove::default(),
+        }
+    }
+
+    fn bounds(ids: Vec<Option<&str>>, cities: Vec<Option<&str>>) -> KeyBounds {
+        let ids: ArrayRef = Arc::new(StringArray::from(ids));
+        let cities: ArrayRef = Arc::new(StringArray::from(cities));
+        let batch = RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("city", cities, true)]).unwrap();
+        KeyBounds::of(&["id".to_owned(), "city".to_owned()], &["city".to_owned()], &[batch])
+    }
+
+    #[test]
+    fn only_files_that_can_hold_a_key_are_read() {
+        let stats = |low: &str, high: &str, nulls: u64| json!({"minValues": {"id": low}, "maxValues": {"id": high}, "nullCount": {"id": nulls}});
+        let wanted = bounds(vec![Some("c"), Some("f")], vec![Some("London"), None]);
+        assert!(wanted.can_match(&file(stats("a", "c", 0), Some("London"))));
+        assert!(wanted.can_match(&file(stats("d", "e", 0), None)));
+        assert!(!wanted.can_match(&file(stats("g", "z", 9), Some("London"))), "above the range, and no null is wanted");
+        assert!(!wanted.can_match(&file(stats("a", "b", 0), Some("London"))));
+        assert!(!wanted.can_match(&file(stats("a", "z", 0), Some("York"))), "another partition");
+        assert!(wanted.can_match(&file(json!({}), Some("London"))), "no statistics: it has to be read");
+        let with_null = bounds(vec![Some("c"), None], vec![Some("London"), Some("London")]);
+        assert!(with_null.can_match(&file(stats("g", "z", 1), Some("London"))));
+        assert!(!with_null.can_match(&file(stats("g", "z", 0), Some("London"))));
+    }
+}

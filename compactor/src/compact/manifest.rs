@@ -1,0 +1,125 @@
+//! The manifest of one commit: which objects it takes. It is written, once and for good, before anything else of the
+//! commit exists, so that whoever finds it unfinished can do exactly the same again.
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    error::CompactError,
+    schema::TableSchema,
+    store::{Location, durable},
+};
+
+/// Version of the manifest's shape.
+const FORMAT: u32 = 1;
+/// Where manifests are, under the table. Names that start with `_` are no business of other readers of the table.
+const FOLDER: &str = "_millrace/manifests";
+
+/// An object of the lake.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Object {
+    /// Its key under the lake.
+    pub(super) key: String,
+    /// Its size in bytes.
+    pub(super) size: u64,
+    /// Its entity tag, when the store has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) etag: Option<String>,
+}
+
+/// What one commit takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    format: u32,
+    /// The commit's sequence number, from 1; also the version of its application transaction.
+    pub(super) sequence: u64,
+    /// Made up for this manifest, to tell it from another with the same number.
+    id: Uuid,
+    /// The lake, relative to the table where that is possible: both can be moved together.
+    pub(super) lake: String,
+    /// SHA-256 (hex) of the table's columns and rules when it was written.
+    pub(super) schema: String,
+    /// When it was written, microseconds since 1970.
+    written_at_us: u64,
+    /// The objects, in order of key.
+    pub(super) objects: Vec<Object>,
+}
+
+impl Manifest {
+    pub(super) fn new(sequence: u64, lake: String, schema: &TableSchema, now_us: u64, objects: Vec<Object>) -> Self {
+        let schema = fingerprint(schema);
+        Self { format: FORMAT, sequence, id: Uuid::new_v4(), lake, schema, written_at_us: now_us, objects }
+    }
+
+    /// Whether the table's columns and rules are what they were when it was written.
+    pub(super) fn fits(&self, schema: &TableSchema) -> bool {
+        self.schema == fingerprint(schema)
+    }
+
+    /// Its path under the table.
+    pub(super) fn key(&self) -> String {
+        key(self.sequence)
+    }
+
+    /// Writes it unless there is one with its number; false says there is, and it is another.
+    pub(super) async fn put(&self, table: &Location) -> Result<bool, CompactError> {
+        let path = table.path(&self.key());
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|e| CompactError::Manifest { path: path.to_string(), reason: e.to_string() })?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match table.store.put_opts(&path, bytes.into(), options).await {
+            Ok(_) => {}
+            // A put whose answer was lost is tried again by the store and then finds itself.
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                if read(table, self.sequence).await?.is_none_or(|there| there.id != self.id) {
+                    return Ok(false);
+                }
+            }
+            Err(source) => return Err(CompactError::object(path, source)),
+        }
+        durable::sync(table, vec![path]).await?;
+        Ok(true)
+    }
+}
+
+fn key(sequence: u64) -> String {
+    format!("{FOLDER}/{sequence:020}.json")
+}
+
+fn fingerprint(schema: &TableSchema) -> String {
+    Sha256::digest(schema.describe()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The manifest with this number, if there is one.
+pub(super) async fn read(table: &Location, sequence: u64) -> Result<Option<Manifest>, CompactError> {
+    let path = table.path(&key(sequence));
+    let bytes = match table.store.get(&path).await {
+        Ok(found) => found.bytes().await.map_err(|e| CompactError::object(&path, e))?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(source) => return Err(CompactError::object(path, source)),
+    };
+    parse(&path, &bytes).map(Some)
+}
+
+fn parse(path: &Path, bytes: &Bytes) -> Result<Manifest, CompactError> {
+    let refuse = |reason: String| CompactError::Manifest { path: path.to_string(), reason };
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| refuse(e.to_string()))?;
+    if manifest.format == FORMAT { Ok(manifest) } else { Err(refuse(format!("its format is {}", manifest.format))) }
+}
+
+/// The numbers of all manifests above `after`, rising.
+pub(super) async fn numbers(table: &Location, after: u64) -> Result<Vec<u64>, CompactError> {
+    let folder = table.path(FOLDER);
+    let mut numbers = Vec::new();
+    let mut list = table.store.list_with_offset(Some(&folder), &table.path(&key(after)));
+    while let Some(found) = list.try_next().await.map_err(|e| CompactError::object(&folder, e))? {
+        let name = found.location.filename().and_then(|name| name.strip_suffix(".json"));
+        numbers.extend(name.and_then(|name| name.parse::<u64>().ok()).filter(|number| *number > after));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}

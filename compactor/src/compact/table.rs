@@ -1,0 +1,148 @@
+//! The Delta side of a commit: the state that was read is the state that is committed against, once.
+//!
+//! `deltalake` retries commits by its own rules and does not enforce application transactions, so both are done here:
+//! no retries, and after any refusal the table is read again to see whether the commit is in it after all.
+
+use std::{collections::HashMap, sync::Arc};
+
+use deltalake::{
+    kernel::{
+        Action, StructField, Transaction,
+        transaction::{CommitBuilder, CommitProperties, TableReference},
+    },
+    logstore::{LogStoreRef, commit_uri_from_version},
+    operations::create::CreateBuilder,
+    protocol::{DeltaOperation, SaveMode},
+    table::{config::TableProperty, state::DeltaTableState},
+};
+use serde_json::Value;
+use tracing::warn;
+
+use crate::{
+    error::CompactError,
+    store::{Location, durable},
+};
+
+/// The application id of every commit; its version is the commit's sequence number.
+pub const APPLICATION: &str = "millrace-compactor";
+
+/// A Delta table, as last read.
+pub(super) struct Table {
+    pub(super) place: Location,
+    pub(super) log_store: LogStoreRef,
+    pub(super) state: DeltaTableState,
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Committed {
+    /// The table holds it, by this call or by one whose answer was lost.
+    Yes,
+    /// The table does not hold it and has changed since it was read.
+    Overtaken,
+}
+
+impl Table {
+    /// The table, if there is one.
+    pub(super) async fn open(place: &Location) -> Result<Option<Self>, CompactError> {
+        let log_store = place.log_store();
+        let delta = |e| CompactError::delta(&place.url, e);
+        if !log_store.is_delta_table_location().await.map_err(delta)? {
+            return Ok(None);
+        }
+        let state = DeltaTableState::try_new(log_store.as_ref(), None).await.map_err(delta)?;
+        Ok(Some(Self { place: place.clone(), log_store, state }))
+    }
+
+    /// The table; made, empty, when there is none. It needs no more than reader version 1 and writer version 2.
+    pub(super) async fn open_or_create(
+        place: &Location,
+        fields: Vec<StructField>,
+        partition_by: &[String],
+    ) -> Result<Self, CompactError> {
+        if let Some(table) = Self::open(place).await? {
+            return Ok(table);
+        }
+        let created = CreateBuilder::new()
+            .with_log_store(place.log_store())
+            .with_columns(fields)
+            .with_partition_columns(partition_by.to_vec())
+            // Statistics of every column, not of the first 32: queries skip files by any of them.
+            .with_configuration_property(TableProperty::DataSkippingNumIndexedCols, Some("-1"))
+            .with_save_mode(SaveMode::Ignore)
+            .await;
+        if let Err(error) = created {
+            // Another process may have made it at the same moment.
+            return Self::open(place).await?.ok_or_else(|| CompactError::delta(&place.url, error));
+        }
+        let table = Self::open(place).await?.ok_or_else(|| {
+            CompactError::delta(&place.url, deltalake::DeltaTableError::NotATable(place.url.to_string()))
+        })?;
+        durable::sync(place, vec![log_path(place, 0)]).await?;
+        Ok(table)
+    }
+
+    pub(super) fn url(&self) -> String {
+        self.place.url.to_string()
+    }
+
+    pub(super) async fn refresh(&mut self) -> Result<(), CompactError> {
+        let url = self.url();
+        self.state.update(self.log_store.as_ref(), None).await.map_err(|e| CompactError::delta(url, e))
+    }
+
+    /// The sequence number of the last commit that this state holds; 0 when there is none.
+    pub(super) async fn sequence(&self) -> Result<u64, CompactError> {
+        let version = self.state.transaction_version(self.log_store.as_ref(), APPLICATION).await;
+        let version = version.map_err(|e| CompactError::delta(self.url(), e))?;
+        Ok(version.and_then(|v| u64::try_from(v).ok()).unwrap_or(0))
+    }
+
+    /// Commits the actions as number `sequence` on top of the state that was read, and reads the new one.
+    pub(super) async fn commit(
+        &mut self,
+        sequence: u64,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        metadata: HashMap<String, Value>,
+        now_us: u64,
+        lose_the_answer: bool,
+    ) -> Result<Committed, CompactError> {
+        let version = i64::try_from(sequence).unwrap_or(i64::MAX);
+        let now_ms = i64::try_from(now_us / 1_000).ok();
+        let properties = CommitProperties::default()
+            .with_metadata(metadata)
+            .with_max_retries(0)
+            .with_cleanup_expired_logs(Some(false))
+            .with_application_transaction(Transaction::new_with_last_update(APPLICATION, version, now_ms));
+        let outcome = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(&self.state as &dyn TableReference), Arc::clone(&self.log_store), operation)
+            .await;
+        let lost = lose_the_answer.then(|| deltalake::DeltaTableError::generic("the answer was lost"));
+        match (outcome, lost) {
+            (Ok(done), None) => {
+                self.state = done.snapshot();
+            }
+            // A refusal may mean that someone was faster, that the disk is full, or that the commit is in and only the
+            // answer or a hook after it failed. The table knows.
+            (Err(error), _) | (Ok(_), Some(error)) => {
+                warn!(%error, sequence, "the commit was answered with an error; reading the table again");
+                let before = self.state.version();
+                self.refresh().await?;
+                if self.sequence().await? < sequence {
+                    if self.state.version() == before {
+                        return Err(CompactError::delta(self.url(), error));
+                    }
+                    return Ok(Committed::Overtaken);
+                }
+            }
+        }
+        durable::sync(&self.place, vec![log_path(&self.place, self.state.version())]).await?;
+        Ok(Committed::Yes)
+    }
+}
+
+fn log_path(place: &Location, version: u64) -> object_store::path::Path {
+    place.path(commit_uri_from_version(Some(version)).as_ref())
+}

@@ -1,0 +1,85 @@
+//! What is said about a piece of an object that became no row.
+
+/// Bytes of a bad piece that are kept; its full length is always told.
+pub const RAW_LIMIT: usize = 1 << 20;
+
+/// Why a piece of an object is in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is no JSON, or something follows the object on its line.
+    NotJson,
+    /// It is JSON, but no object.
+    NotObject,
+    /// A declared column holds a value of another type.
+    WrongType {
+        /// The column.
+        column: String,
+    },
+    /// It is not UTF-8.
+    NotUtf8,
+    /// The gzip stream ends early: this is what follows the last whole record, which may be nothing.
+    TruncatedGzip,
+    /// The gzip stream is damaged: no byte of the object can be trusted, so all of it is here.
+    CorruptGzip,
+    /// The object is named `.gz` and is not gzip, or something that is not gzip follows its last member.
+    NotGzip,
+    /// The record is longer than [`super::RECORD_LIMIT`].
+    TooLong,
+}
+
+impl Reason {
+    /// The short name written to quarantine and to the record.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::NotObject => "not_object",
+            Self::WrongType { .. } => "wrong_type",
+            Self::NotUtf8 => "not_utf8",
+            Self::TruncatedGzip => "truncated_gzip",
+            Self::CorruptGzip => "corrupt_gzip",
+            Self::NotGzip => "not_gzip",
+            Self::TooLong => "too_long",
+        }
+    }
+
+    /// The column at fault, where one is.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::WrongType { column } => Some(column),
+            _ => None,
+        }
+    }
+}
+
+/// A piece of an object that became no row, with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadLine {
+    /// The object's key.
+    pub object: String,
+    /// Line of its first byte, from 1.
+    pub line: u64,
+    /// Byte offset of its first byte after decompression; in the object itself for `not_gzip` and `corrupt_gzip`.
+    pub offset: u64,
+    /// Its length in bytes, in the same terms.
+    pub length: u64,
+    /// Why it is no row.
+    pub reason: Reason,
+    /// Its bytes, at most [`RAW_LIMIT`] of them.
+    pub raw: Vec<u8>,
+}
+
+impl BadLine {
+    pub(super) fn new(object: &str, (line, offset): (u64, u64), reason: Reason, bytes: &[u8]) -> Self {
+        Self {
+            object: object.to_owned(),
+            line,
+            offset,
+            length: bytes.len() as u64,
+            reason,
+            raw: bytes[..bytes.len().min(RAW_LIMIT)].to_vec(),
+        }
+    }
+}

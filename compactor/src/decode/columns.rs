@@ -1,0 +1,262 @@
+//! Columns under construction. Plain vectors instead of Arrow builders, because a record that turns out bad half-way must
+//! be taken back, and a vector can be cut.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::{
+    array::{
+        ArrayRef, BooleanArray, BooleanBufferBuilder, Float64Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    },
+    buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
+    error::ArrowError,
+};
+use millrace_scenarios::ColumnType;
+
+use crate::schema::TableSchema;
+
+/// Names of unknown fields told apart; the rest is counted under [`OTHER_FIELDS`], so that memory stays bounded.
+const UNKNOWN_LIMIT: usize = 1_000;
+const OTHER_FIELDS: &str = "(other fields)";
+
+#[derive(Debug)]
+enum Values {
+    Text { bytes: Vec<u8>, ends: Vec<i32> },
+    Whole(Vec<i64>),
+    Number(Vec<f64>),
+    Boolean(BooleanBufferBuilder),
+}
+
+/// One column: values and which of them are there.
+#[derive(Debug)]
+struct Column {
+    kind: ColumnType,
+    any: bool,
+    values: Values,
+    valid: BooleanBufferBuilder,
+}
+
+impl Column {
+    fn new(kind: ColumnType, any: bool) -> Self {
+        let values = match kind {
+            ColumnType::String => Values::Text { bytes: Vec::new(), ends: vec![0] },
+            ColumnType::Integer | ColumnType::Timestamp => Values::Whole(Vec::new()),
+            ColumnType::Number => Values::Number(Vec::new()),
+            ColumnType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
+        };
+        Self { kind, any, values, valid: BooleanBufferBuilder::new(0) }
+    }
+
+    fn cut(&mut self, rows: usize) {
+        match &mut self.values {
+            Values::Text { bytes, ends } => {
+                ends.truncate(rows + 1);
+                bytes.truncate(ends.last().map_or(0, |end| usize::try_from(*end).unwrap_or(0)));
+            }
+            Values::Whole(values) => values.truncate(rows),
+            Values::Number(values) => values.truncate(rows),
+            Values::Boolean(values) => values.truncate(rows),
+        }
+        self.valid.truncate(rows);
+    }
+
+    fn push_null(&mut self) {
+        match &mut self.values {
+            Values::Text { bytes, ends } => ends.push(end_of(bytes)),
+            Values::Whole(values) => values.push(0),
+            Values::Number(values) => values.push(0.0),
+            Values::Boolean(values) => values.append(false),
+        }
+        self.valid.append(false);
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        let fresh = Self::new(self.kind, self.any);
+        let Self { kind, values, mut valid, .. } = std::mem::replace(self, fresh);
+        let nulls = Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
+        Ok(match values {
+            Values::Text { bytes, ends } => Arc::new(StringArray::try_new(
+                OffsetBuffer::new(ScalarBuffer::from(ends)),
+                Buffer::from_vec(bytes),
+                nulls,
+            )?),
+            Values::Whole(values) if kind == ColumnType::Timestamp => {
+                Arc::new(TimestampMicrosecondArray::new(values.into(), nulls).with_timezone("UTC"))
+            }
+            Values::Whole(values) => Arc::new(Int64Array::new(values.into(), nulls)),
+            Values::Number(values) => Arc::new(Float64Array::new(values.into(), nulls)),
+            Values::Boolean(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+        })
+    }
+}
+
+/// The end of the text so far. A chunk is closed long before 2 GiB: see [`super::CHUNK_TEXT_BYTES`] and
+/// [`super::RECORD_LIMIT`].
+fn end_of(bytes: &[u8]) -> i32 {
+    i32::try_from(bytes.len()).unwrap_or(i32::MAX)
+}
+
+/// Where a field's value goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// To this column.
+    Column(usize),
+    /// Nowhere; it is counted.
+    Unknown(usize),
+}
+
+/// All columns of one chunk, and what is known about field names.
+#[derive(Debug)]
+pub(super) struct Columns {
+    columns: Vec<Column>,
+    rows: usize,
+    slots: HashMap<Box<[u8]>, Slot>,
+    /// The fields of the record before, in order: the next record mostly has the same.
+    previous: Vec<(Box<[u8]>, Slot)>,
+    unknown: Vec<(String, u64)>,
+    unknown_here: Vec<usize>,
+}
+
+impl Columns {
+    pub(super) fn new(schema: &TableSchema) -> Self {
+        let columns: Vec<_> = schema.columns().iter().map(|c| Column::new(c.kind, c.any)).collect();
+        let slot = |(index, column): (usize, &crate::schema::Column)| {
+            (column.name.as_bytes().to_owned().into_boxed_slice(), Slot::Column(index))
+        };
+        Self {
+            columns,
+            rows: 0,
+            slots: schema.columns().iter().enumerate().map(slot).collect(),
+            previous: Vec::new(),
+            unknown: Vec::new(),
+            unknown_here: Vec::new(),
+        }
+    }
+
+    pub(super) const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Where the value of the record's `ordinal`-th field goes.
+    pub(super) fn slot(&mut self, ordinal: usize, name: &[u8]) -> Slot {
+        if let Some((before, slot)) = self.previous.get(ordinal)
+            && **before == *name
+        {
+            return *slot;
+        }
+        let slot = self.slots.get(name).copied().unwrap_or_else(|| self.unknown_slot(name));
+        if ordinal < self.previous.len() {
+            self.previous[ordinal] = (name.into(), slot);
+        } else if ordinal == self.previous.len() && ordinal < UNKNOWN_LIMIT {
+            self.previous.push((name.into(), slot));
+        }
+        slot
+    }
+
+    fn unknown_slot(&mut self, name: &[u8]) -> Slot {
+        if self.unknown.len() > UNKNOWN_LIMIT {
+            return Slot::Unknown(UNKNOWN_LIMIT);
+        }
+        let slot = Slot::Unknown(self.unknown.len());
+        if self.unknown.len() == UNKNOWN_LIMIT {
+            self.unknown.push((OTHER_FIELDS.to_owned(), 0));
+        } else {
+            self.unknown.push((String::from_utf8_lossy(name).into_owned(), 0));
+            self.slots.insert(name.into(), slot);
+        }
+        slot
+    }
+
+    pub(super) fn note_unknown(&mut self, field: usize) {
+        self.unknown_here.push(field);
+    }
+
+    pub(super) fn kind(&self, column: usize) -> (ColumnType, bool) {
+        (self.columns[column].kind, self.columns[column].any)
+    }
+
+    /// The column, ready for the current row's value: a field that is there twice counts as its last.
+    fn at_row(&mut self, column: usize) -> &mut Column {
+        let (rows, column) = (self.rows, &mut self.columns[column]);
+        if column.valid.len() > rows {
+            column.cut(rows);
+        }
+        column
+    }
+
+    pub(super) fn set_null(&mut self, column: usize) {
+        self.at_row(column).push_null();
+    }
+
+    pub(super) fn set_text(&mut self, column: usize, text: &[u8]) {
+        let column = self.at_row(column);
+        if let Values::Text { bytes, ends } = &mut column.values {
+            bytes.extend_from_slice(text);
+            ends.push(end_of(bytes));
+            column.valid.append(true);
+        }
+    }
+
+    /// Sets an integer or a timestamp.
+    pub(super) fn set_whole(&mut self, column: usize, value: i64) {
+        let column = self.at_row(column);
+        if let Values::Whole(values) = &mut column.values {
+            values.push(value);
+            column.valid.append(true);
+        }
+    }
+
+    pub(super) fn set_number(&mut self, column: usize, value: f64) {
+        let column = self.at_row(column);
+        if let Values::Number(values) = &mut column.values {
+            values.push(value);
+            column.valid.append(true);
+        }
+    }
+
+    pub(super) fn set_boolean(&mut self, column: usize, value: bool) {
+        let column = self.at_row(column);
+        if let Values::Boolean(values) = &mut column.values {
+            values.append(value);
+            column.valid.append(true);
+        }
+    }
+
+    /// The record is good: fields it did not have are null.
+    pub(super) fn keep_row(&mut self) {
+        self.rows += 1;
+        for column in &mut self.columns {
+            if column.valid.len() < self.rows {
+                column.push_null();
+            }
+        }
+        for field in self.unknown_here.drain(..) {
+            self.unknown[field].1 += 1;
+        }
+    }
+
+    /// The record is bad: as if it had never been.
+    pub(super) fn drop_row(&mut self) {
+        for column in &mut self.columns {
+            if column.valid.len() > self.rows {
+                column.cut(self.rows);
+            }
+        }
+        self.unknown_here.clear();
+    }
+
+    /// The rows so far, and an empty start.
+    pub(super) fn finish(&mut self, schema: &TableSchema) -> Result<RecordBatch, ArrowError> {
+        self.rows = 0;
+        let arrays = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>, _>>()?;
+        RecordBatch::try_new(schema.arrow_decoded(), arrays)
+    }
+
+    /// How often each unknown field was met since the last call.
+    pub(super) fn take_unknown(&mut self) -> impl Iterator<Item = (String, u64)> + '_ {
+        self.unknown
+            .iter_mut()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (name.clone(), std::mem::take(count)))
+    }
+}

@@ -1,0 +1,357 @@
+//! One JSON object, straight into columns: no tree, no copy of what is not wanted, and it knows where it stopped, which is
+//! what concatenated, pretty-printed and broken records are told apart by. The grammar is RFC 8259.
+
+use millrace_scenarios::ColumnType;
+
+use super::{
+    columns::{Columns, Slot},
+    time::timestamp_us,
+};
+
+/// Why no object could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The text ends inside the object: it is the beginning of one.
+    Incomplete,
+    /// It is no JSON object.
+    Syntax,
+    /// It is one, up to `end`, but the value of `column` has the wrong type.
+    WrongType { column: usize, end: usize },
+}
+
+/// Largest integer up to which every whole `f64` is exact.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Reads the object that starts at `text[start]`, which must be `{`, into the current row of `columns`; returns the
+/// position after it. The row is neither kept nor dropped.
+pub(super) fn object(text: &[u8], start: usize, columns: &mut Columns, scratch: &mut Scratch) -> Result<usize, Fault> {
+    let mut reader = Reader { text, at: start };
+    let mut wrong = None;
+    reader.expect(b'{')?;
+    reader.space();
+    if reader.peek()? == b'}' {
+        return Ok(reader.at + 1);
+    }
+    for ordinal in 0.. {
+        let name = reader.string()?;
+        let slot = match name.plain(text) {
+            Some(name) => columns.slot(ordinal, name),
+            None => columns.slot(ordinal, scratch.unescape(name.inside(text))?),
+        };
+        reader.space();
+        reader.expect(b':')?;
+        reader.space();
+        match slot {
+            Slot::Column(column) => {
+                if !value(&mut reader, column, columns, scratch)? {
+                    wrong.get_or_insert(column);
+                }
+            }
+            Slot::Unknown(field) => {
+                reader.skip(&mut scratch.open)?;
+                columns.note_unknown(field);
+            }
+        }
+        reader.space();
+        match reader.next()? {
+            b',' => reader.space(),
+            b'}' => break,
+            _ => return Err(Fault::Syntax),
+        }
+    }
+    wrong.map_or(Ok(reader.at), |column| Err(Fault::WrongType { column, end: reader.at }))
+}
+
+/// Reads a value into a column; false when it is well-formed but of another type.
+fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch: &mut Scratch) -> Result<bool, Fault> {
+    let (text, start, first) = (reader.text, reader.at, reader.peek()?);
+    if first == b'n' {
+        reader.word(b"null")?;
+        columns.set_null(column);
+        return Ok(true);
+    }
+    match (columns.kind(column), first) {
+        ((ColumnType::String, _), b'"') => {
+            let string = reader.string()?;
+            match string.plain(text) {
+                Some(plain) => columns.set_text(column, plain),
+                None => columns.set_text(column, scratch.unescape(string.inside(text))?),
+            }
+        }
+        ((ColumnType::String, true), _) => {
+            reader.skip(&mut scratch.open)?;
+            columns.set_text(column, &text[start..reader.at]);
+        }
+        ((ColumnType::Timestamp, _), b'"') => {
+            let string = reader.string()?;
+            let inside = match string.plain(text) {
+                Some(plain) => plain,
+                None => scratch.unescape(string.inside(text))?,
+            };
+            let Some(us) = timestamp_us(inside) else { return Ok(false) };
+            columns.set_whole(column, us);
+        }
+        ((ColumnType::Boolean, _), b't') => {
+            reader.word(b"true")?;
+            columns.set_boolean(column, true);
+        }
+        ((ColumnType::Boolean, _), b'f') => {
+            reader.word(b"false")?;
+            columns.set_boolean(column, false);
+        }
+        ((ColumnType::Integer, _), b'-' | b'0'..=b'9') => {
+            let whole = reader.number()?;
+            let Some(value) = integer(&text[start..reader.at], whole) else { return Ok(false) };
+            columns.set_whole(column, value);
+        }
+        ((ColumnType::Number, _), b'-' | b'0'..=b'9') => {
+            reader.number()?;
+            let Some(value) = number(&text[start..reader.at]).filter(|v| v.is_finite()) else { return Ok(false) };
+            columns.set_number(column, value);
+        }
+        _ => {
+            reader.skip(&mut scratch.open)?;
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn number(digits: &[u8]) -> Option<f64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// An integer, also when it is written like `3.0` or `1e3`, as long as nothing is lost.
+fn integer(digits: &[u8], whole: bool) -> Option<i64> {
+    if whole {
+        return std::str::from_utf8(digits).ok()?.parse().ok();
+    }
+    let value = number(digits)?;
+    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
+}
+
+/// Buffers that live as long as the decoder.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    text: Vec<u8>,
+    /// The brackets open around a value that is skipped.
+    open: Vec<u8>,
+}
+
+impl Scratch {
+    /// The text that an escaped string stands for. Its escapes were checked when it was read; a lone surrogate is left.
+    fn unescape(&mut self, inside: &[u8]) -> Result<&[u8], Fault> {
+        self.text.clear();
+        let mut rest = inside;
+        while let Some(at) = rest.iter().position(|b| *b == b'\\') {
+            self.text.extend_from_slice(&rest[..at]);
+            rest = &rest[at + 1..];
+            let (escape, after) = rest.split_first().ok_or(Fault::Syntax)?;
+            rest = after;
+            match escape {
+                b'b' => self.text.push(8),
+                b'f' => self.text.push(12),
+                b'n' => self.text.push(b'\n'),
+                b'r' => self.text.push(b'\r'),
+                b't' => self.text.push(b'\t'),
+                b'u' => {
+                    let mut code = hex4(rest)?;
+                    rest = &rest[4..];
+                    if (0xD800..0xDC00).contains(&code) {
+                        let low = rest.strip_prefix(b"\\u").ok_or(Fault::Syntax).and_then(hex4)?;
+                        if !(0xDC00..0xE000).contains(&low) {
+                            return Err(Fault::Syntax);
+                        }
+                        code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+                        rest = &rest[6..];
+                    }
+                    let character = char::from_u32(code).ok_or(Fault::Syntax)?;
+                    self.text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                other => self.text.push(*other),
+            }
+        }
+        self.text.extend_from_slice(rest);
+        Ok(&self.text)
+    }
+}
+
+fn hex4(text: &[u8]) -> Result<u32, Fault> {
+    let digits = text.get(..4).filter(|d| d.iter().all(u8::is_ascii_hexdigit)).ok_or(Fault::Syntax)?;
+    std::str::from_utf8(digits).ok().and_then(|d| u32::from_str_radix(d, 16).ok()).ok_or(Fault::Syntax)
+}
+
+/// A string's place: its bytes without the quotes, and whether it has escapes.
+struct Quoted {
+    from: usize,
+    to: usize,
+    escaped: bool,
+}
+
+impl Quoted {
+    fn inside<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        &text[self.from..self.to]
+    }
+
+    fn plain<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        (!self.escaped).then(|| self.inside(text))
+    }
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Result<u8, Fault> {
+        self.text.get(self.at).copied().ok_or(Fault::Incomplete)
+    }
+
+    fn next(&mut self) -> Result<u8, Fault> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Fault> {
+        if self.next()? == byte { Ok(()) } else { Err(Fault::Syntax) }
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), Fault> {
+        word.iter().try_for_each(|byte| self.expect(*byte))
+    }
+
+    fn string(&mut self) -> Result<Quoted, Fault> {
+        self.expect(b'"')?;
+        let (from, mut escaped) = (self.at, false);
+        loop {
+            let ordinary = |b: &u8| *b != b'"' && *b != b'\\' && *b >= 0x20;
+            let rest = &self.text[self.at..];
+            self.at += rest.iter().position(|b| !ordinary(b)).unwrap_or(rest.len());
+            match self.next()? {
+                b'"' => return Ok(Quoted { from, to: self.at - 1, escaped }),
+                b'\\' => {
+                    escaped = true;
+                    match self.next()? {
+                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                        b'u' => {
+                            for _ in 0..4 {
+                                if !self.next()?.is_ascii_hexdigit() {
+                                    return Err(Fault::Syntax);
+                                }
+                            }
+                        }
+                        _ => return Err(Fault::Syntax),
+                    }
+                }
+                _ => return Err(Fault::Syntax),
+            }
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), Fault> {
+        if !self.peek()?.is_ascii_digit() {
+            return Err(Fault::Syntax);
+        }
+        while self.peek()?.is_ascii_digit() {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// Passes a number; says whether it is written as an integer.
+    fn number(&mut self) -> Result<bool, Fault> {
+        let mut whole = true;
+        if self.peek()? == b'-' {
+            self.at += 1;
+        }
+        if self.peek()? == b'0' {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek()? == b'.' {
+            whole = false;
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek()?, b'e' | b'E') {
+            whole = false;
+            self.at += 1;
+            if matches!(self.peek()?, b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(whole)
+    }
+
+    /// Passes any value. Not recursive, so no nesting is too deep for the stack.
+    fn skip(&mut self, open: &mut Vec<u8>) -> Result<(), Fault> {
+        open.clear();
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    self.string()?;
+                }
+                b'-' | b'0'..=b'9' => {
+                    self.number()?;
+                }
+                b't' => self.word(b"true")?,
+                b'f' => self.word(b"false")?,
+                b'n' => self.word(b"null")?,
+                bracket @ (b'{' | b'[') => {
+                    self.at += 1;
+                    self.space();
+                    if self.peek()? == bracket + 2 {
+                        self.at += 1;
+                    } else {
+                        open.push(bracket);
+                        self.name(bracket)?;
+                        continue;
+                    }
+                }
+                _ => return Err(Fault::Syntax),
+            }
+            // A value has ended: close what ends with it, or go to the next one.
+            loop {
+                let Some(bracket) = open.last().copied() else { return Ok(()) };
+                self.space();
+                match self.next()? {
+                    b',' => {
+                        self.space();
+                        self.name(bracket)?;
+                        break;
+                    }
+                    byte if byte == bracket + 2 => {
+                        open.pop();
+                    }
+                    _ => return Err(Fault::Syntax),
+                }
+            }
+        }
+    }
+
+    /// Passes a member's name and colon when inside an object.
+    fn name(&mut self, bracket: u8) -> Result<(), Fault> {
+        if bracket == b'{' {
+            self.string()?;
+            self.space();
+            self.expect(b':')?;
+            self.space();
+        }
+        Ok(())
+    }
+}
+
+/// Whether the text is one JSON value and nothing else.
+pub(super) fn is_value(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}

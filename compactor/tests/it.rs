@@ -1,0 +1,16 @@
+//! The compactor on hand-made lakes: what goes in, what comes out, and what a crash leaves.
+//!
+//! Tables are read back without the library that wrote them: the log's JSON line by line, the Parquet files by themselves.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
+
+#[path = "it/crash.rs"]
+mod crash;
+#[path = "it/lake.rs"]
+mod lake;
+#[path = "it/passes.rs"]
+mod passes;
+#[path = "it/query.rs"]
+mod query;
+#[path = "it/support.rs"]
+mod support;

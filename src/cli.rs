@@ -1,0 +1,173 @@
+//! What can be typed. Exit codes are the table in the help's last lines.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use millrace_scenarios::Span;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all promises kept
+  1    a promise broken: a lost record, an SLO, different answers
+  2    the configuration or the command line is wrong
+  3    the environment failed: target unreachable, disk full, no permission
+  4    harness-limited: the measurement is not valid
+  130  interrupted: reported, never gated";
+
+/// Load generator and benchmark harness for Kinesis-style streams, with a lakehouse compactor.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Log more: -v for information, -vv for everything. Logs go to stderr.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a scenario end to end: load, land, compact, query, report.
+    Run(RunArgs),
+    /// Only the load and its delivery into the lake.
+    Load(RunArgs),
+    /// Only the compaction of a lake into a table.
+    Compact(CompactArgs),
+    /// Only the queries, on the raw lake and on the table.
+    Query(QueryArgs),
+    /// Draw report.html again from a run's run.json.
+    Report {
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// Compare two runs of one scenario.
+    Compare {
+        /// The folder of the run to compare with.
+        a: PathBuf,
+        /// The folder of the run to judge.
+        b: PathBuf,
+    },
+    /// Serve the local Kinesis-compatible stream on a port.
+    Serve(ServeArgs),
+    /// Check, list or describe scenarios.
+    #[command(subcommand)]
+    Scenario(ScenarioCommand),
+}
+
+/// What every leg that reads a scenario takes.
+#[derive(Debug, Args)]
+pub(crate) struct ScenarioArgs {
+    /// The scenario: a file, or the name of a shipped one.
+    pub(crate) scenario: PathBuf,
+    /// Records per second. With several stages the fastest gets this rate and the others keep their proportion.
+    #[arg(long, value_name = "R")]
+    pub(crate) rate: Option<f64>,
+    /// How long the load lasts, such as 30s; stages keep their proportion.
+    #[arg(long = "for", value_name = "D")]
+    pub(crate) duration: Option<Span>,
+    /// Seed of every draw.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Override a key of the scenario, such as source.path=accidents.csv. Can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArgs,
+    /// The run's folder [default: runs/<id>].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where the stream is: `local` (in this process), the URL of an emulator, or `aws`.
+    #[arg(long, default_value = "local", value_name = "local|URL|aws")]
+    pub(crate) target: String,
+    /// aws: go ahead without asking when the estimate is at most this many US dollars.
+    #[arg(long, value_name = "USD")]
+    pub(crate) max_cost: Option<f64>,
+}
+
+/// Where the lake and the table are, when not where the scenario says.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// The lake: a folder or an s3:// URL.
+    #[arg(long, value_name = "URL")]
+    pub(crate) lake: Option<String>,
+    /// The table: a folder or an s3:// URL.
+    #[arg(long, value_name = "URL")]
+    pub(crate) table: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompactArgs {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArgs,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Also write run.json and report.html into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArgs,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Ask the statement in this file instead of the scenario's queries.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sql: Option<PathBuf>,
+    /// Also write run.json and report.html into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// A stream to create at the start. Can be given several times.
+    #[arg(long = "stream", value_name = "NAME:SHARDS")]
+    pub(crate) streams: Vec<StreamArg>,
+    /// The port; 0 takes a free one.
+    #[arg(long, default_value_t = 4567, value_name = "P")]
+    pub(crate) port: u16,
+    /// The address to listen on. Anything but loopback lets others write to the stream.
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    pub(crate) bind: IpAddr,
+    /// Whether per-shard quotas are enforced as AWS does.
+    #[arg(long, default_value = "on", value_parser = ["on", "off"])]
+    pub(crate) quota: String,
+}
+
+/// `NAME:SHARDS`
+#[derive(Debug, Clone)]
+pub(crate) struct StreamArg {
+    pub(crate) name: String,
+    pub(crate) shards: u32,
+}
+
+impl std::str::FromStr for StreamArg {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, shards) = text.rsplit_once(':').ok_or("write NAME:SHARDS, for example clicks:4")?;
+        let valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if name.is_empty() || name.len() > 128 || !name.chars().all(valid) {
+            return Err("a stream's name has 1 to 128 letters, digits, '_', '.' or '-'".to_owned());
+        }
+        match shards.parse() {
+            Ok(shards @ 1..=10_000) => Ok(Self { name: name.to_owned(), shards }),
+            _ => Err("the number of shards is between 1 and 10000".to_owned()),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScenarioCommand {
+    /// Check a scenario and print it with every default filled in.
+    Check(ScenarioArgs),
+    /// List the shipped scenarios.
+    List,
+    /// Print the JSON schema of the scenario language.
+    Schema,
+}

@@ -1,0 +1,90 @@
+//! What a run on real AWS will cost, said before anything is sent.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use millrace_reports::humanize;
+use millrace_scenarios::{Scenario, SourceKind};
+
+use crate::failure::Failure;
+
+/// US dollars per provisioned shard-hour, us-east-1 (aws.amazon.com/kinesis/data-streams/pricing, read 2026-05).
+const SHARD_HOUR_USD: f64 = 0.015;
+/// US dollars per million PUT payload units of 25 KiB, same page and date.
+const PUT_UNITS_USD_PER_MILLION: f64 = 0.014;
+
+/// An estimate and what it is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Estimate {
+    /// Records the schedule holds on average.
+    pub(crate) records: f64,
+    /// Shard-hours, each begun hour counted whole.
+    pub(crate) shard_hours: f64,
+    /// Total, US dollars.
+    pub(crate) usd: f64,
+}
+
+/// Shard-hours and PUT payload units of the scenario's load. No record of the built-in sources exceeds one unit.
+pub(crate) fn estimate(scenario: &Scenario) -> Estimate {
+    let seconds: f64 = scenario.load.stages.iter().map(|s| s.duration.as_secs_f64()).sum();
+    let records: f64 = scenario.load.stages.iter().map(|s| s.rate * s.duration.as_secs_f64()).sum();
+    let shard_hours = f64::from(scenario.stream.shards) * (seconds / 3600.0).ceil().max(1.0);
+    let usd = shard_hours * SHARD_HOUR_USD + records / 1e6 * PUT_UNITS_USD_PER_MILLION;
+    Estimate { records, shard_hours, usd }
+}
+
+/// Prints the estimate and asks, or goes ahead when it is within `--max-cost`.
+pub(crate) fn confirm(scenario: &Scenario, max_cost: Option<f64>) -> Result<(), Failure> {
+    let estimate = estimate(scenario);
+    eprintln!(
+        "this run sends about {} records to AWS Kinesis over {} shard-hours: about USD {:.4} at us-east-1 prices of 2026-05,\n\
+         without S3, data transfer and retries{}",
+        humanize::count(estimate.records.round() as u64),
+        estimate.shard_hours,
+        estimate.usd,
+        if scenario.source.kind == SourceKind::Weather && scenario.source.live {
+            ", and asks the live weather API"
+        } else {
+            ""
+        },
+    );
+    match max_cost {
+        Some(limit) if estimate.usd <= limit => Ok(()),
+        Some(limit) => Err(Failure::configuration(
+            format!("the estimate of USD {:.4} is above --max-cost {limit}", estimate.usd),
+            "raise --max-cost, or lower --rate or --for",
+        )),
+        None if std::io::stdin().is_terminal() => ask(),
+        None => Err(Failure::configuration(
+            "a run on AWS needs somebody to confirm its cost",
+            "add --max-cost USD when nobody is there to ask",
+        )),
+    }
+}
+
+fn ask() -> Result<(), Failure> {
+    eprint!("go ahead? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    match (read, answer.trim()) {
+        (Ok(_), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(Failure::configuration("not confirmed", "answer y, or add --max-cost USD")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_scenarios::{Overrides, read};
+
+    use super::*;
+
+    #[test]
+    fn an_hour_begun_is_an_hour_billed_and_units_are_priced_by_the_million() {
+        let set = ["load.stages=[{rate=1000, for=\"1000s\"}]", "stream.shards=2"].map(str::to_owned).to_vec();
+        let overrides = Overrides { set, ..Overrides::default() };
+        let scenario = read(std::path::Path::new("sensors"), &overrides).unwrap();
+        let estimate = estimate(&scenario);
+        assert_eq!(estimate.shard_hours, 2.0);
+        assert_eq!(estimate.records, 1e6);
+        assert!((estimate.usd - (2.0 * 0.015 + 0.014)).abs() < 1e-12);
+    }
+}

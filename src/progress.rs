@@ -1,0 +1,116 @@
+//! The line that shows a run while it runs: redrawn on a terminal, timed lines elsewhere.
+
+use std::{
+    io::{IsTerminal, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use millrace_loadgen::{LoadProgress, ProgressSnapshot};
+use millrace_pipeline::delivery::Progress;
+use millrace_reports::humanize;
+use tokio::task::JoinHandle;
+
+use crate::{output::WIDTH, run_folder::now_us};
+
+/// How often a terminal's line is drawn again, and how often a line is printed elsewhere.
+const REDRAW: Duration = Duration::from_millis(250);
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// What the line is made of.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) load: Arc<LoadProgress>,
+    pub(crate) delivery: Arc<Progress>,
+    /// Rows in the table; absent when nothing is compacted.
+    pub(crate) compacted: Option<Arc<AtomicU64>>,
+}
+
+/// Draws until it is stopped.
+pub(crate) struct ProgressLine(JoinHandle<()>);
+
+impl ProgressLine {
+    /// Starts drawing to stderr.
+    pub(crate) fn start(watched: Watched) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self(tokio::spawn(draw(watched, terminal)))
+    }
+
+    /// Stops, leaving the terminal on a fresh line.
+    pub(crate) async fn stop(self) {
+        self.0.abort();
+        let _ = self.0.await;
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[2K");
+        }
+    }
+}
+
+async fn draw(watched: Watched, terminal: bool) {
+    let started = Instant::now();
+    let mut ticks = tokio::time::interval(if terminal { REDRAW } else { LINE_EVERY });
+    let mut rate = Rate::default();
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let now = watched.load.snapshot(now_us());
+        let line = line(&watched, &now, started.elapsed(), rate.over_a_second(now.accepted));
+        if terminal {
+            eprint!("\r\x1b[2K{line}");
+            let _ = std::io::stderr().flush();
+        } else {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// Records per second over the last second or more, so that a line drawn often does not flicker.
+struct Rate {
+    since: Instant,
+    accepted: u64,
+    per_second: f64,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { since: Instant::now(), accepted: 0, per_second: 0.0 }
+    }
+}
+
+impl Rate {
+    fn over_a_second(&mut self, accepted: u64) -> f64 {
+        let seconds = self.since.elapsed().as_secs_f64();
+        if seconds >= 1.0 {
+            self.per_second = accepted.saturating_sub(self.accepted) as f64 / seconds;
+            (self.since, self.accepted) = (Instant::now(), accepted);
+        }
+        self.per_second
+    }
+}
+
+/// One line of at most 100 columns.
+fn line(watched: &Watched, load: &ProgressSnapshot, elapsed: Duration, rate: f64) -> String {
+    let latency = if load.response_p99_us == 0 {
+        "p50 -  p99 -".to_owned()
+    } else {
+        let (p50, p99) = (humanize::duration_us(load.response_p50_us), humanize::duration_us(load.response_p99_us));
+        format!("p50 {p50}  p99 {p99}")
+    };
+    let mut line = format!(
+        "{:>5.1}s  {rate:.0}/{:.0} rec/s  {latency}  refused {}  delivered {}",
+        elapsed.as_secs_f64(),
+        load.target_rate,
+        humanize::count(load.refused),
+        humanize::count(watched.delivery.records_delivered()),
+    );
+    if let Some(rows) = &watched.compacted {
+        line.push_str(&format!("  compacted {}", humanize::count(rows.load(Ordering::Relaxed))));
+    }
+    if line.chars().count() > WIDTH {
+        line = line.chars().take(WIDTH - 1).chain(['…']).collect();
+    }
+    line
+}

@@ -1,0 +1,28 @@
+//! `millrace serve`: the local stream on a port, until a signal.
+
+use std::net::SocketAddr;
+
+use millrace_pipeline::stream::{Quotas, ServerConfig, StreamServer};
+
+use crate::{cli::ServeArgs, failure::Failure, signals};
+
+pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
+    if !args.bind.is_loopback() {
+        eprintln!("warning: {} is not loopback; whoever reaches it can read and write every stream", args.bind);
+    }
+    let config = ServerConfig {
+        address: SocketAddr::new(args.bind, args.port),
+        streams: args.streams.iter().map(|s| (s.name.clone(), s.shards)).collect(),
+        quotas: if args.quota == "on" { Quotas::aws() } else { Quotas::off() },
+        ..ServerConfig::default()
+    };
+    let server = StreamServer::bind(config).map_err(|e| Failure::of(&e, false))?;
+    println!("millrace: serving Kinesis on {}", server.endpoint());
+    for stream in &args.streams {
+        println!("  stream {} with {} shards", stream.name, stream.shards);
+    }
+    println!("  try: aws kinesis list-streams --endpoint-url {}", server.endpoint());
+    signals::stopped(signals::watch_for_stop()).await;
+    server.shutdown().await;
+    Ok(0)
+}

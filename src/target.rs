@@ -1,0 +1,122 @@
+//! The stream a run loads: in this process, an emulator behind a URL, or AWS. Only the endpoint differs.
+
+use std::net::SocketAddr;
+
+use millrace_loadgen::{
+    LoadError,
+    client::{Endpoint, StreamClient, connect as connect_to},
+};
+use millrace_pipeline::stream::{ServerConfig, StreamServer};
+use millrace_scenarios::Scenario;
+
+use crate::{
+    cli::RunArgs,
+    cost,
+    failure::{Failure, chain},
+};
+
+/// Which stream was asked for on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The stand-in, in this process.
+    Local,
+    /// Anything that speaks Kinesis at a URL.
+    Url(String),
+    /// Amazon Kinesis, as the AWS SDK resolves region and credentials.
+    Aws,
+}
+
+impl Target {
+    /// Reads `--target`.
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        match text {
+            "local" => Ok(Self::Local),
+            "aws" => Ok(Self::Aws),
+            url if url.starts_with("http://") || url.starts_with("https://") => Ok(Self::Url(url.to_owned())),
+            other => Err(Failure::configuration(
+                format!("{other:?} is not a target"),
+                "write local, aws, or the URL of an endpoint such as http://127.0.0.1:4567",
+            )),
+        }
+    }
+}
+
+/// A stream that is ready to be loaded.
+pub(crate) struct Connected {
+    pub(crate) stream: StreamClient,
+    /// `local`, or the endpoint without credentials: what the record names.
+    pub(crate) name: String,
+    server: Option<StreamServer>,
+    delete_at_end: bool,
+}
+
+/// Connects, creates the stream when it is not there and waits until it is usable.
+pub(crate) async fn connect(scenario: &Scenario, args: &RunArgs) -> Result<Connected, Failure> {
+    let target = Target::parse(&args.target)?;
+    let (server, endpoint) = match &target {
+        Target::Local => {
+            let server = serve_local(scenario)?;
+            let endpoint = Endpoint::Local(server.endpoint());
+            (Some(server), endpoint)
+        }
+        Target::Url(url) => (None, Endpoint::Url(url.clone())),
+        Target::Aws => {
+            cost::confirm(scenario, args.max_cost)?;
+            (None, Endpoint::Aws)
+        }
+    };
+    let (client, name) = connect_to(&endpoint).await;
+    let stream = StreamClient::new(client, &name, &scenario.stream.name);
+    let created = usable(&stream, scenario.stream.shards).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
+    let name = if target == Target::Local { "local".to_owned() } else { name };
+    Ok(Connected { stream, name, server, delete_at_end: created && target == Target::Aws })
+}
+
+/// Whether the stream had to be created.
+async fn usable(stream: &StreamClient, shards: u32) -> Result<bool, LoadError> {
+    match stream.describe().await {
+        Ok(description) if description.is_usable() => Ok(false),
+        Ok(_) => stream.wait_usable().await.map(|_| false),
+        Err(LoadError::NoStream { .. }) => stream.create(shards).await.map(|_| true),
+        Err(error) => Err(error),
+    }
+}
+
+impl Connected {
+    /// Ends the local stream; on AWS deletes the stream that this run created, because it costs money by the hour.
+    pub(crate) async fn close(self) {
+        if self.delete_at_end {
+            let name = &self.stream.stream;
+            match self.stream.client.delete_stream().stream_name(name.as_ref()).send().await {
+                Ok(_) => eprintln!("deleted the stream {name} that this run created"),
+                Err(error) => {
+                    let why = chain(&error);
+                    eprintln!("the stream {name} could not be deleted and goes on costing money: {why}");
+                }
+            }
+        }
+        if let Some(server) = self.server {
+            server.shutdown().await;
+        }
+    }
+}
+
+fn serve_local(scenario: &Scenario) -> Result<StreamServer, Failure> {
+    let config = ServerConfig {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        retention: scenario.stream.retention.duration(),
+        ..ServerConfig::default()
+    };
+    StreamServer::bind(config).map_err(|e| Failure::of(&e, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_no_url_is_a_configuration_error() {
+        assert_eq!(Target::parse("aws").unwrap(), Target::Aws);
+        assert_eq!(Target::parse("localhost:4567").unwrap_err().exit_code(), crate::failure::CONFIGURATION);
+    }
+}

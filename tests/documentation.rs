@@ -1,0 +1,99 @@
+//! Every command in the documents runs. A block of shell is run from top to bottom in one folder with the built binary.
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use support::root;
+
+/// A shell block of a document.
+struct Block {
+    line: usize,
+    commands: Vec<String>,
+    /// Why it is not run, when the document says so in a comment above it.
+    skipped: Option<String>,
+}
+
+/// The ```sh blocks of a Markdown text. `<!-- not run: reason -->` on the line before takes one out.
+fn blocks(text: &str) -> Vec<Block> {
+    let mut found = Vec::new();
+    let mut open: Option<Block> = None;
+    let mut before = "";
+    for (number, line) in text.lines().enumerate() {
+        match &mut open {
+            Some(_) if line.starts_with("```") => found.extend(open.take()),
+            Some(block) if !line.trim().is_empty() && !line.starts_with('#') => block.commands.push(line.to_owned()),
+            Some(_) => {}
+            None if line == "```sh" => {
+                let reason = before.strip_prefix("<!-- not run: ").and_then(|rest| rest.strip_suffix(" -->"));
+                open = Some(Block { line: number + 1, commands: Vec::new(), skipped: reason.map(str::to_owned) });
+            }
+            None => {}
+        }
+        if !line.trim().is_empty() {
+            before = line;
+        }
+    }
+    found
+}
+
+/// README.md and everything under docs/.
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![root().join("README.md")];
+    let docs = fs::read_dir(root().join("docs")).expect("docs/ is there").flatten().map(|e| e.path());
+    documents.extend(docs.filter(|p| p.extension().is_some_and(|e| e == "md")));
+    documents.sort();
+    documents
+}
+
+/// A block as a script: `millrace` and `cargo run --release --` both mean the built binary.
+fn script(block: &Block) -> String {
+    let binary = env!("CARGO_BIN_EXE_millrace");
+    let commands = block.commands.join("\n").replace("cargo run --release --", "millrace");
+    format!("set -euo pipefail\nmillrace() {{ '{binary}' \"$@\"; }}\n{commands}\n")
+}
+
+fn run(document: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root().join("scenarios"), folder.path().join("scenarios")).unwrap();
+    for block in blocks(&fs::read_to_string(document).unwrap()) {
+        let place = format!("{}:{}", document.display(), block.line);
+        if let Some(reason) = &block.skipped {
+            println!("{place} is not run: {reason}");
+            continue;
+        }
+        println!("{place}: {:?}", block.commands);
+        let output = Command::new("bash").arg("-c").arg(script(&block)).current_dir(folder.path()).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{place}: {}\n{}\n{out}{err}", output.status, block.commands.join("\n"));
+    }
+}
+
+#[test]
+fn every_command_in_the_documents_runs() {
+    for document in documents() {
+        run(&document);
+    }
+}
+
+#[test]
+fn a_block_that_fails_would_be_noticed() {
+    let text = "x\n```sh\nfalse\n```\n<!-- not run: it installs -->\n```sh\ncargo install\n```\n";
+    let found = blocks(text);
+    assert_eq!((found.len(), found[0].skipped.is_none(), found[1].skipped.as_deref()), (2, true, Some("it installs")));
+    assert!(!Command::new("bash").arg("-c").arg(script(&found[0])).status().unwrap().success());
+}
+
+#[test]
+fn documents_name_no_path_of_one_machine() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for private in ["/root/", "/home/", "/work/"] {
+            assert!(!text.contains(private), "{} names {private}", document.display());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Interrupts, kills and full disks: what was promised still holds.
+
+mod support;
+
+use std::{
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use support::{at, expect_exit, lake, millrace, number, python, record, server::signal};
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let patience = Instant::now();
+    while !done() {
+        assert!(patience.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_drained_reported_and_exits_with_130() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = millrace();
+    command.args(["run", "sensors", "--rate", "200", "--for", "60s", "--set", "delivery.buffer_interval=1s", "--out"]);
+    let mut child: Child = command.arg(&out).stdout(Stdio::null()).spawn().unwrap();
+    wait_for("the first object", || walk(&out.join("lake")) > 0);
+    signal(child.id(), "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let record = record(&out);
+    assert_eq!(at(&record, "verdict.outcome"), "interrupted");
+    assert!(number(&record, "load.accepted") < number(&record, "load.due") || number(&record, "load.due") < 12_000);
+    for hop in at(&record, "ledger.hops").as_array().unwrap() {
+        assert_eq!(hop["difference"], 0, "{hop}");
+    }
+    assert_eq!(number(&record, "compaction.lines"), number(&record, "load.accepted"));
+}
+
+/// Files below a folder.
+fn walk(folder: &std::path::Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries.flatten().map(|e| if e.path().is_dir() { walk(&e.path()) } else { 1 }).sum()
+}
+
+#[test]
+fn a_compaction_killed_at_any_moment_is_finished_by_the_next_one_exactly_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake_folder = folder.path().join("lake");
+    let (objects, lines) = (40_u64, 2_000_u64);
+    for object in 0..objects {
+        let text: String = (0..lines)
+            .map(|k| lake::reading(1 + (object % 10) as u32, (k * 7 % 86_400) as u32, object * lines + k) + "\n")
+            .collect();
+        lake::object(&lake_folder, &format!("2025/{object:03}.gz"), text.as_bytes());
+    }
+    let table = folder.path().join("table");
+    let command = |out: Option<&str>| {
+        let mut command = millrace();
+        command.args(["compact", "sensors", "--lake"]).arg(&lake_folder).arg("--table").arg(&table);
+        if let Some(out) = out {
+            command.arg("--out").arg(folder.path().join(out));
+        }
+        command
+    };
+    let mut kills = 0;
+    for step in 0..30_u64 {
+        let mut child = command(None).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(20 + step * 25));
+        if child.try_wait().unwrap().is_none() {
+            signal(child.id(), "KILL");
+            kills += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(kills >= 5, "at least some were killed at work: {kills}");
+    expect_exit(&mut command(Some("last")), 0);
+    let last = record(&folder.path().join("last"));
+    let (lake_path, table_path) = (lake_folder.to_str().unwrap(), table.to_str().unwrap());
+    let found = python::ask("lake_and_table.py", &[lake_path, table_path, "sensor_id,timestamp"]);
+    assert_eq!(number(&found, "lines"), objects * lines);
+    assert_eq!(number(&found, "rows"), number(&found, "distinct"), "{found:#}");
+    assert_eq!(number(&found, "rows"), number(&found, "distinct_rows"));
+    assert_eq!(number(&last, "compaction.table_rows"), number(&found, "rows"));
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_3_and_says_what_is_not_landed() {
+    // A tmpfs of 1 MiB needs a mount; where that is not allowed, a file-size limit gives the same refusal.
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let script = format!(
+        "ulimit -f 64; exec '{}' load us-accidents --rate 800 --for 5s --set delivery.buffer_interval=1s --out '{}'",
+        env!("CARGO_BIN_EXE_millrace"),
+        out.display()
+    );
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", &format!("trap '' XFSZ; {script}")]);
+    let (_, stderr) = expect_exit(&mut command, 3);
+    assert!(stderr.contains(out.to_str().unwrap()) || stderr.contains("lake"), "the path is named: {stderr}");
+}
