@@ -116,7 +116,7 @@ async fn walk(
         && !findings.interrupted
     {
         findings.legs.push("query");
-        match asking::ask(&scenario.query, scenario, &lake, &table).await {
+        match asking::ask(scenario, &lake, &table).await {
             Ok((queries, prices)) => (findings.queries, findings.prices) = (queries, Some(prices)),
             Err(error) => findings.failed(chain(&error)),
         }

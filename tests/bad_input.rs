@@ -43,7 +43,7 @@ fn a_wrong_type_is_pointed_at_with_what_to_write() {
     let error = check("sensors", &["--set", "stream.shards=\"many\""]);
     assert!(error.contains("stream.shards") && error.contains("many"), "{error}");
     let error = check("sensors", &["--set", "load.linger=20"]);
-    assert!(error.contains("\"250ms\""), "a unit is asked for: {error}");
+    assert!(error.contains("write a span of time in quotes, such as \"20ms\""), "a unit is asked for: {error}");
 }
 
 #[test]
@@ -184,8 +184,8 @@ fn broken_objects_of_a_lake_are_quarantined_and_the_good_lines_beside_them_kept(
     let (table, out) = (folder.path().join("table"), folder.path().join("out"));
     let mut command = millrace();
     command.args(["compact", "sensors", "--lake"]).arg(&lake_folder).arg("--table").arg(&table).arg("--out").arg(&out);
-    let (stdout, _) = expect_exit(&mut command, 0);
-    assert!(stdout.contains("quarantined"), "{stdout}");
+    let (stdout, _) = expect_exit(&mut command, 1);
+    assert!(stdout.contains("quarantined_records: 3, at most 0"), "the scenario's SLO is missed: {stdout}");
     let record = record(&out);
     let compaction = at(&record, "compaction");
     assert_eq!(number(compaction, "objects"), 4);
@@ -212,12 +212,12 @@ fn command_again(lake: &Path, table: &Path, out: &Path) -> Command {
 }
 
 #[test]
-fn a_lake_that_is_not_there_is_an_environment_error_for_compact_and_query() {
+fn a_lake_that_is_not_there_is_a_mistake_on_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     for leg in ["compact", "query"] {
         let mut command = millrace();
         command.args([leg, "sensors", "--lake", "/no/such/lake", "--table"]).arg(folder.path().join("table"));
-        let (_, stderr) = expect_exit(&mut command, 3);
+        let (_, stderr) = expect_exit(&mut command, 2);
         assert!(stderr.contains("/no/such/lake"), "{stderr}");
     }
 }
@@ -238,7 +238,13 @@ fn a_query_that_is_no_sql_is_a_configuration_error() {
     let table = folder.path().join("table");
     expect_exit(&mut command_again(&lake_folder, &table, &folder.path().join("out")), 0);
     let sql = folder.path().join("question.sql");
-    for (text, code) in [("selekt 1", 2), ("select count(*) as n from records", 0)] {
+    let questions = [
+        ("selekt 1", 2),
+        ("select from from records", 2),
+        ("select no_such_column from records", 2),
+        ("select count(*) as n from records;\n", 0),
+    ];
+    for (text, code) in questions {
         fs::write(&sql, text).unwrap();
         let mut command = millrace();
         command.args(["query", "sensors", "--lake"]).arg(&lake_folder).arg("--table").arg(&table);

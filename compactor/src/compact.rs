@@ -51,7 +51,6 @@ mod table;
 mod write;
 
 pub use config::{CompactorConfig, FailPoint};
-pub use discover::plain_prefix;
 pub use report::{PassReport, Progress};
 pub use table::APPLICATION;
 

@@ -8,7 +8,7 @@
 //! How the numbers are to be read:
 //! - Bytes and requests are everything that was read for the query, opening the table included: its Delta log, the
 //!   Parquet footers, the listing of the lake. The table is not flattered by what it costs to find its files.
-//! - Wall and CPU time are those of one run from a fresh session, with no engine's cache warm. The operating system's
+//! - Wall and CPU time are those of one run from a fresh start, with no engine's cache warm. The operating system's
 //!   page cache is as the run left it, usually warm. CPU time is the whole process's.
 //! - DataFusion's figures are the ones quoted. Polars is the second opinion: it fetches whole files, whatever columns
 //!   it needs of them, and keeps the needed columns of all rows in memory.

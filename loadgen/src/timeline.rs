@@ -53,12 +53,24 @@ impl Timeline {
         self.row(&mut rows, now_us).in_flight = in_flight;
     }
 
-    /// The rows, the last one cut at `end_us` (wall clock).
+    /// The rows, the last one cut at `end_us` (wall clock). A last row of less than half an interval joins the one
+    /// before it: a rate over a few milliseconds would be noise drawn as a peak.
     pub(crate) fn finish(&self, end_us: u64) -> Vec<LoadInterval> {
         let mut rows = std::mem::take(&mut *self.lock());
-        if let Some(last) = rows.last_mut() {
+        if let Some(mut last) = rows.pop() {
             let end = end_us.saturating_sub(self.origin_us);
             last.length_us = end.saturating_sub(last.start_us).clamp(1, self.interval_us);
+            match rows.last_mut() {
+                Some(before) if last.length_us < self.interval_us / 2 => {
+                    before.length_us += last.length_us;
+                    before.due += last.due;
+                    before.offered += last.offered;
+                    before.accepted += last.accepted;
+                    before.refusals += last.refusals;
+                    before.in_flight = last.in_flight;
+                }
+                _ => rows.push(last),
+            }
         }
         rows
     }
@@ -104,6 +116,17 @@ mod tests {
         assert_eq!(rows.iter().map(|r| r.accepted).collect::<Vec<_>>(), [0, 2, 0, 1]);
         assert_eq!(rows.iter().map(|r| r.in_flight).collect::<Vec<_>>(), [0, 3, 3, 0]);
         assert_eq!(rows.iter().map(|r| r.length_us).collect::<Vec<_>>(), [1_000_000, 1_000_000, 1_000_000, 600_000]);
+    }
+
+    #[test]
+    fn a_last_row_too_short_for_a_rate_joins_the_one_before() {
+        let timeline = Timeline::new(0, Duration::from_secs(1));
+        timeline.answered(1_500_000, 800, 0, 1);
+        timeline.answered(2_020_000, 16, 1, 0);
+        let rows = timeline.finish(2_020_000);
+        let last = &rows[1];
+        assert_eq!((rows.len(), last.length_us, last.accepted, last.refusals), (2, 1_020_000, 816, 1));
+        assert_eq!(last.in_flight, 0);
     }
 
     #[test]

@@ -30,7 +30,7 @@ glob = [str(p) for p in objects]
 distinct = duckdb.sql(
     f"select count(*) from (select distinct {columns} from read_json({glob!r}, format='newline_delimited', "
     f"compression='gzip', hive_partitioning=false, sample_size=-1))"
-).fetchone()[0]
+).fetchall()[0][0]
 
 delta = deltalake.DeltaTable(table)
 frame = polars.read_delta(table)

@@ -11,14 +11,15 @@ import polars
 
 lake = [str(p) for p in sorted(pathlib.Path(sys.argv[1]).rglob("*.gz"))]
 KEY = ["city", "temperature", "measurement_time", "source"]
-folded = duckdb.sql(
+rows = duckdb.sql(
     f"""select city, temperature, measurement_time::timestamp as measurement_time, source,
                min(collection_time::timestamp) as first_collection_time, count(*) as collection_count
         from read_json({lake!r}, format='newline_delimited', compression='gzip', hive_partitioning=false,
              columns={{city: 'varchar', temperature: 'double', measurement_time: 'varchar',
                        collection_time: 'varchar', source: 'varchar'}})
         group by all"""
-).pl()
+).fetchall()
+folded = polars.DataFrame(rows, schema=[*KEY, "first_collection_time", "collection_count"], orient="row")
 table = polars.read_delta(sys.argv[2]).with_columns(
     polars.col("measurement_time", "first_collection_time").dt.replace_time_zone(None)
 )

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the built binary, the independent readers, a browser.
 
+#![allow(unreachable_pub, reason = "a module of test binaries")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod browser;

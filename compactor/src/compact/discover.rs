@@ -43,8 +43,7 @@ fn classify(key: &str, error_prefix: &str) -> Class {
 }
 
 /// The part of a Firehose prefix expression that is the same for every object.
-#[must_use]
-pub fn plain_prefix(expression: &str) -> &str {
+pub(super) fn plain_prefix(expression: &str) -> &str {
     expression.split("!{").next().unwrap_or(expression)
 }
 

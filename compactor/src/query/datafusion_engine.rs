@@ -29,29 +29,29 @@ const RECORDS: &str = "records";
 pub(super) async fn table(sql: &str, place: &Location) -> Result<Outcome, Failure> {
     let mut table = place.delta_table();
     table.load().await?;
-    let session = session()?;
-    // A session knows the local disk by itself, and would read past the store that counts.
+    let context = context()?;
+    // A context knows the local disk by itself, and would read past the store that counts.
     let mut root = place.url.clone();
     root.set_path("/");
-    session.register_object_store(&root, Arc::clone(&place.store));
-    session.register_table(RECORDS, table.table_provider().await?)?;
-    ask(&session, sql).await
+    context.register_object_store(&root, Arc::clone(&place.store));
+    context.register_table(RECORDS, table.table_provider().await?)?;
+    ask(&context, sql).await
 }
 
 /// The statement on the lake, through the view that makes its rows those of the table.
 pub(super) async fn raw(sql: &str, lake: &Lake, schema: &Arc<TableSchema>) -> Result<Outcome, Failure> {
     let objects = lake.objects().await?;
-    let session = session()?;
-    let slices = session.copied_config().target_partitions();
-    session.register_table(view::RAW, Arc::new(raw::provider(&lake.place, objects, slices, schema)?))?;
-    let view = session.sql(&view::records_sql(schema)).await?.into_view();
-    session.register_table(RECORDS, view)?;
-    ask(&session, sql).await
+    let context = context()?;
+    let slices = context.copied_config().target_partitions();
+    context.register_table(view::RAW, Arc::new(raw::provider(&lake.place, objects, slices, schema)?))?;
+    let view = context.sql(&view::records_sql(schema)).await?.into_view();
+    context.register_table(RECORDS, view)?;
+    ask(&context, sql).await
 }
 
-/// A session without anything warm, bounded in memory, that takes names as they are written: columns of JSON records
+/// A context without anything warm, bounded in memory, that takes names as they are written: columns of JSON records
 /// are told apart by case, and Polars does so too.
-fn session() -> Result<SessionContext, DataFusionError> {
+fn context() -> Result<SessionContext, DataFusionError> {
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES))).build_arc()?;
     let mut config = SessionConfig::new();
     config.options_mut().sql_parser.enable_ident_normalization = false;
@@ -59,9 +59,9 @@ fn session() -> Result<SessionContext, DataFusionError> {
 }
 
 /// Runs one SELECT and holds no more of its answer than the preview.
-async fn ask(session: &SessionContext, sql: &str) -> Result<Outcome, Failure> {
+async fn ask(context: &SessionContext, sql: &str) -> Result<Outcome, Failure> {
     let select_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let mut batches = session.sql_with_options(sql, select_only).await?.execute_stream().await?;
+    let mut batches = context.sql_with_options(sql, select_only).await?.execute_stream().await?;
     let names: Vec<_> = batches.schema().fields().iter().map(|field| field.name().clone()).collect();
     let mut hasher = AnswerHasher::new(names.len());
     let mut preview = vec![names];

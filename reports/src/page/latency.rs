@@ -269,7 +269,7 @@ fn hop_table(hops: &[HopLatency]) -> String {
     ));
     for hop in hops.iter().filter(|h| h.negative > 0 || h.clamped > 0) {
         out.push_str(&format!(
-            "<p class=\"note\">{}: {} below zero (clocks disagree) counted as zero, {} above the range counted at its top.</p>\n",
+            "<p class=\"note\">{}: {} below zero (a stream's timestamps are whole milliseconds, or clocks disagree) counted as zero, {} above the range counted at its top.</p>\n",
             name(hop.hop),
             count(hop.negative),
             count(hop.clamped)
