@@ -4,7 +4,7 @@ mod support;
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use support::{at, expect_exit, lake, millrace, number, record, root};
+use support::{at, expect_exit, lake, measure, millrace, number, record, root};
 
 /// A scenario file with one line of a shipped one replaced.
 fn changed(folder: &Path, scenario: &str, from: &str, to: &str) -> String {
@@ -156,8 +156,7 @@ fn a_csv_cut_in_the_middle_of_a_record_loses_only_that_record_and_says_so() {
     let mut command = millrace();
     command.args(["run", "us-accidents", "--rate", "50", "--for", "2s", "--set", "source.at_end=stop"]);
     command.arg("--set").arg(format!("source.path={}", csv.display())).arg("--out").arg(&out);
-    expect_exit(&mut command, 0);
-    let record = record(&out);
+    let (record, _) = measure(&mut command, &out);
     assert_eq!(number(&record, "load.accepted"), 2);
     assert_eq!(number(&record, "load.rejected_rows"), 1);
     assert_eq!(number(&record, "compaction.table_rows"), 2);

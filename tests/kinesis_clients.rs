@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{at, expect_exit, millrace, number, python, record, server::Server};
+use support::{at, measure, millrace, number, python, record, server::Server};
 
 #[test]
 fn boto3_holds_a_whole_conversation() {
@@ -36,8 +36,7 @@ fn a_load_on_a_served_stream_accounts_for_every_record_of_its_own_run() {
         let mut command = millrace();
         command.args(["load", "sensors", "--rate", "300", "--for", "3s", "--set", "stream.name=sensor-stream"]);
         command.args(["--set", "delivery.buffer_interval=1s", "--target", &server.url, "--out"]);
-        expect_exit(command.arg(&out), 0);
-        let record = record(&out);
+        let (record, _) = measure(command.arg(&out), &out);
         assert_eq!(number(&record, "ledger.lost"), 0);
         assert_eq!(at(&record, "load.shards").as_array().unwrap().len(), 1, "the stream that was there is used");
         assert_eq!(at(&record, "run.target"), server.url.as_str());

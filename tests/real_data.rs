@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use support::{expect_exit, millrace, number, real_data, record};
+use support::{measure, millrace, number, real_data};
 
 /// Replays a file once, flat out enough, and gives (sent, rejected, table rows).
 fn replay(file: &str, rate: &str, seconds: &str) -> Option<(u64, u64, u64)> {
@@ -15,8 +15,7 @@ fn replay(file: &str, rate: &str, seconds: &str) -> Option<(u64, u64, u64)> {
     command.args(["run", "us-accidents", "--rate", rate, "--for", seconds, "--set", "source.at_end=stop"]);
     command.args(["--set", "stream.shards=16", "--set", "delivery.buffer_interval=2s", "--set", "slo=[]"]);
     command.arg("--set").arg(format!("source.path={}", csv.display())).arg("--out").arg(&out);
-    expect_exit(&mut command, 0);
-    let record = record(&out);
+    let (record, _) = measure(&mut command, &out);
     let rejected = fs::read_to_string(out.join("rejects.ndjson")).map_or(0, |text| text.lines().count() as u64);
     assert_eq!(rejected, number(&record, "load.rejected_rows"));
     println!("{file}: sent {}, rejected {rejected}", number(&record, "load.accepted"));

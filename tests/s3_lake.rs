@@ -4,7 +4,7 @@ mod support;
 
 use std::process::Command;
 
-use support::{expect_exit, millrace, number, python, record, server::Server};
+use support::{expect_exit, measure, millrace, number, python, record, server::Server};
 
 /// The binary with credentials for, and only for, the local S3.
 fn with_s3(server: &Server) -> Command {
@@ -26,8 +26,7 @@ fn a_run_lands_and_compacts_on_s3_and_other_clients_agree() {
     let mut run = with_s3(&server);
     run.args(["run", "sensors", "--rate", "200", "--for", "4s", "--set", "delivery.buffer_interval=1s"]);
     run.args(["--set", "delivery.lake=s3://mill/lake", "--set", "table.location=s3://mill/tables/sensors", "--out"]);
-    expect_exit(run.arg(&out), 0);
-    let record_of_run = record(&out);
+    let (record_of_run, _) = measure(run.arg(&out), &out);
     let found = python::ask("s3_table.py", &[&server.url, "mill", "lake/", "tables/sensors"]);
     assert_eq!(number(&found, "lines"), number(&record_of_run, "load.accepted"));
     assert_eq!(number(&found, "rows"), number(&record_of_run, "compaction.table_rows"));

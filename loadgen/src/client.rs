@@ -17,6 +17,7 @@ use aws_sdk_kinesis::{
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::time::{Instant, sleep};
+use url::Host;
 
 use crate::error::LoadError;
 
@@ -38,7 +39,8 @@ const FALLBACK_REGION: &str = "us-east-1";
 pub enum Endpoint {
     /// The local stream in this process, at this URL; signed with made-up credentials.
     Local(String),
-    /// Another Kinesis endpoint, with credentials as the AWS SDK resolves them.
+    /// Another Kinesis endpoint, with credentials as the AWS SDK resolves them; made up for a server on loopback when
+    /// the environment names none.
     Url(String),
     /// AWS, with endpoint, region and credentials as the AWS SDK resolves them.
     Aws,
@@ -60,6 +62,11 @@ pub async fn connect(endpoint: &Endpoint) -> (Client, String) {
             let credentials = Credentials::new("local", "local", None, None, "millrace");
             loader.region(Region::new(FALLBACK_REGION)).credentials_provider(credentials).endpoint_url(url).load().await
         }
+        // Nothing leaves the machine to look for credentials that a server on loopback does not check.
+        Endpoint::Url(url) if is_loopback(url) && !names_credentials() => {
+            let credentials = Credentials::new("local", "local", None, None, "millrace");
+            loader.region(Region::new(FALLBACK_REGION)).credentials_provider(credentials).endpoint_url(url).load().await
+        }
         Endpoint::Url(url) => with_region(loader.endpoint_url(url).load().await),
         Endpoint::Aws => loader.load().await,
     };
@@ -68,6 +75,21 @@ pub async fn connect(endpoint: &Endpoint) -> (Client, String) {
         Endpoint::Aws => config.region().map_or("AWS".to_owned(), |region| format!("kinesis.{region}.amazonaws.com")),
     };
     (Client::new(&config), name)
+}
+
+/// Whether the environment says which credentials to use.
+fn names_credentials() -> bool {
+    ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// Whether a URL's host is this machine's loopback interface.
+fn is_loopback(url: &str) -> bool {
+    match url::Url::parse(url).as_ref().map(url::Url::host) {
+        Ok(Some(Host::Ipv4(ip))) => ip.is_loopback(),
+        Ok(Some(Host::Ipv6(ip))) => ip.is_loopback(),
+        Ok(Some(Host::Domain(name))) => name == "localhost",
+        _ => false,
+    }
 }
 
 /// The configuration with a region, which signing needs even where the endpoint ignores it.
@@ -336,6 +358,16 @@ fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
 mod tests {
     use super::*;
     use crate::testing::{FakeKinesis, local_stream};
+
+    #[test]
+    fn only_this_machines_addresses_are_loopback() {
+        for url in ["http://127.0.0.1:4567", "http://[::1]:80/", "https://localhost/x", "http://127.8.0.1"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["http://10.0.0.1", "https://kinesis.us-east-1.amazonaws.com", "http://localhost.example.com", "x"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
 
     #[test]
     fn a_name_never_shows_credentials() {

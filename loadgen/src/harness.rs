@@ -193,7 +193,7 @@ fn reasons(record: &HarnessRecord) -> String {
         reasons.push(format!("sleeping threads overslept by {:.1} ms (p99)", record.hiccup_p99_us as f64 / 1e3));
     }
     if reasons.is_empty() {
-        reasons.push("payloads could not be made as fast as they were due".to_owned());
+        reasons.push("waits, CPU, steal and oversleeping do not explain it: other programs on this machine, or a slow payload source".to_owned());
     }
     reasons.join("; ")
 }

@@ -6,6 +6,7 @@ import collections
 import hashlib
 import json
 import sys
+import time
 
 import boto3
 from botocore.config import Config
@@ -30,11 +31,21 @@ def code_of(call, **arguments):
         return error.response["Error"]["Code"]
 
 
+def patiently(call, **arguments):
+    """A shard answers five reads a second; like any consumer, wait and ask again."""
+    while True:
+        try:
+            return call(**arguments)
+        except client.exceptions.ProvisionedThroughputExceededException:
+            seen["throttled_reads"] = seen.get("throttled_reads", 0) + 1
+            time.sleep(0.25)
+
+
 def drain(shard, **start):
-    iterator = client.get_shard_iterator(StreamName="talk", ShardId=shard, **start)["ShardIterator"]
+    iterator = patiently(client.get_shard_iterator, StreamName="talk", ShardId=shard, **start)["ShardIterator"]
     records = []
     while True:
-        answer = client.get_records(ShardIterator=iterator, Limit=500)
+        answer = patiently(client.get_records, ShardIterator=iterator, Limit=500)
         records += answer["Records"]
         iterator = answer["NextShardIterator"]
         if not answer["Records"] and answer["MillisBehindLatest"] == 0:
@@ -81,10 +92,12 @@ seen["at"] = [r["Data"] for r in at] == [r["Data"] for r in records[len(records)
 seen["after"] = [r["Data"] for r in after] == [r["Data"] for r in records[len(records) // 2 + 1 :]]
 stamp = drain(shards[2]["ShardId"], ShardIteratorType="AT_TIMESTAMP", Timestamp=records[0]["ApproximateArrivalTimestamp"])
 seen["timestamp"] = len(stamp) == len(read[shards[2]["ShardId"]])
-latest = client.get_shard_iterator(StreamName="talk", ShardId=shard, ShardIteratorType="LATEST")["ShardIterator"]
+latest = patiently(
+    client.get_shard_iterator, StreamName="talk", ShardId=shard, ShardIteratorType="LATEST"
+)["ShardIterator"]
 low = client.list_shards(StreamName="talk")["Shards"][1]["HashKeyRange"]["StartingHashKey"]
 client.put_record(StreamName="talk", Data=b"late", PartitionKey="x", ExplicitHashKey=low)
-seen["latest"] = [r["Data"].decode() for r in client.get_records(ShardIterator=latest)["Records"]]
+seen["latest"] = [r["Data"].decode() for r in patiently(client.get_records, ShardIterator=latest)["Records"]]
 
 burst = [{"Data": b"x", "PartitionKey": "hot"}] * 500
 codes = collections.Counter()

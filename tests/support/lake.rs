@@ -16,7 +16,7 @@ pub fn object(lake: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 
 /// Bytes as a gzip member.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).expect("memory takes it");
     encoder.finish().expect("memory takes it")
 }

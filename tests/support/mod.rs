@@ -11,6 +11,7 @@ pub mod server;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::{Mutex, PoisonError},
 };
 
 use serde_json::Value;
@@ -39,6 +40,21 @@ pub fn expect_exit(command: &mut Command, code: i32) -> (String, String) {
     let output = run(command);
     assert_eq!(output.status.code(), Some(code), "exit code of {command:?}");
     (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A measured run: it passes, or says that this machine was too busy for its measurement to be valid, and has the whole
+/// machine to itself as far as these tests go. Every promise but the harness's is kept either way.
+pub fn measure(command: &mut Command, out: &Path) -> (Value, String) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let output = run(command);
+    drop(alone);
+    assert!(matches!(output.status.code(), Some(0 | 4)), "exit code of {command:?}: {}", output.status);
+    let record = record(out);
+    for promise in at(&record, "verdict.promises").as_array().expect("promises") {
+        assert!(promise["kept"] == true || promise["kind"] == "harness", "{promise:#}");
+    }
+    (record, String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A run's record.

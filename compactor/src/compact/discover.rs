@@ -62,7 +62,8 @@ pub(super) struct Discovery {
 
 impl Discovery {
     pub(super) fn new(lake: &Location, not_lake: Vec<object_store::path::Path>, error_prefix: &str) -> Self {
-        let list = Arc::clone(&lake.store).list(Some(&lake.root));
+        // The last window may end exactly where the list does, and a store's stream need not bear being asked again.
+        let list = Arc::clone(&lake.store).list(Some(&lake.root)).fuse().boxed();
         Self {
             lake: lake.clone(),
             not_lake,
