@@ -77,25 +77,7 @@ mod tests {
     use super::*;
 
     fn load(due: u64, sent: u64, accepted: u64, refused: u64) -> LoadRecord {
-        LoadRecord {
-            arrival: "constant".to_owned(),
-            due,
-            sent,
-            accepted,
-            accepted_bytes: 0,
-            refused,
-            rejected_rows: 0,
-            calls: 0,
-            failed_calls: 0,
-            refusals: Vec::new(),
-            elapsed_us: 0,
-            schedule_us: 0,
-            target_rate: 0.0,
-            offered_rate: 0.0,
-            accepted_rate: 0.0,
-            intervals: Vec::new(),
-            shards: Vec::new(),
-        }
+        LoadRecord { due, sent, accepted, refused, ..LoadRecord::default() }
     }
 
     fn landed(delivered: u64, objects: u64) -> DeliveryRecord {

@@ -1,5 +1,13 @@
 //! Memory does not grow with the time a load lasts, the rate it runs at, or the lake that is compacted.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use support::{at, lake, millrace, number, record, server::Server};

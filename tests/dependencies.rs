@@ -1,5 +1,13 @@
 //! What the project stands on: licences it may use, one source, one version of each big crate.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::{collections::BTreeMap, process::Command};
 
 use serde_json::Value;

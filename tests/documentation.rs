@@ -1,5 +1,13 @@
 //! Every command in the documents runs. A block of shell is run from top to bottom in one folder with the built binary.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::{

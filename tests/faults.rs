@@ -1,5 +1,13 @@
 //! Interrupts, kills and full disks: what was promised still holds.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::{

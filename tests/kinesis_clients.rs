@@ -1,5 +1,13 @@
 //! The local stream as other people's clients use it, against the served binary.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use support::{at, measure, millrace, number, python, record, server::Server};

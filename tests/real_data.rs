@@ -1,5 +1,13 @@
 //! Real files, where they lie beside the project: every row is sent or kept with its reason.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,13 @@
 //! The lake and the table on S3: a real S3 server on loopback, read back by other clients.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::process::Command;

@@ -1,5 +1,13 @@
 //! Every shipped scenario, end to end: the built binary runs it, and engines it does not use check what it left behind.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -41,7 +41,7 @@ use crate::{
 mod apply;
 mod batch;
 mod config;
-mod discover;
+pub(crate) mod discover;
 mod existing;
 mod manifest;
 pub mod quarantine;

@@ -20,7 +20,11 @@ use deltalake::DeltaTableError;
 use millrace_reports::record::{Engine, Layout, Measurement, PriceSheet, QueryRecord};
 use millrace_scenarios::{Query, Table};
 
-use crate::{CompactError, Location, TableSchema, compact::quarantine, store::counting::CountingStore};
+use crate::{
+    CompactError, Location, TableSchema,
+    compact::{discover::plain_prefix, quarantine},
+    store::counting::CountingStore,
+};
 
 pub mod answer;
 mod datafusion_engine;
@@ -167,7 +171,7 @@ async fn measure(
 }
 
 fn lake(place: Location, sources: &QuerySources<'_>) -> Lake {
-    let error_prefix = sources.error_prefix.split("!{").next().unwrap_or_default().to_owned();
+    let error_prefix = plain_prefix(sources.error_prefix).to_owned();
     let quarantine = sources.table.sibling(quarantine::SUFFIX).ok().map(|quarantine| quarantine.root);
     Lake { place, error_prefix, not_lake: quarantine.into_iter().chain([sources.table.root.clone()]).collect() }
 }

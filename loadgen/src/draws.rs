@@ -20,7 +20,8 @@ pub(crate) enum Purpose {
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-const fn mix(mut z: u64) -> u64 {
+/// SplitMix64's finaliser (variant 13 of Stafford's mixers).
+pub(crate) const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -37,6 +38,11 @@ impl Draws {
     pub(crate) const fn new(seed: u64, purpose: Purpose, k: u64) -> Self {
         let start = mix(seed.wrapping_add(GOLDEN)) ^ mix((purpose as u64).wrapping_mul(GOLDEN));
         Self { counter: mix(start.wrapping_add(k.wrapping_mul(GOLDEN))) }
+    }
+
+    /// The generator's own sequence from this counter on.
+    pub(crate) const fn from_counter(counter: u64) -> Self {
+        Self { counter }
     }
 
     /// The next 64 random bits.

@@ -16,7 +16,7 @@ const TELL: u64 = 5;
 
 /// What a name says about an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
+pub(crate) enum Class {
     /// Records.
     Records,
     /// Something Firehose could not deliver, under the error prefix.
@@ -29,7 +29,7 @@ enum Class {
 
 /// Records are `.gz`, `.json`, `.jsonl` and `.ndjson`, and names without any extension: Firehose's own when it does not
 /// compress.
-fn classify(key: &str, error_prefix: &str) -> Class {
+pub(crate) fn classify(key: &str, error_prefix: &str) -> Class {
     if key.split('/').any(|part| part.starts_with(['_', '.'])) {
         return Class::Hidden;
     }
@@ -43,7 +43,7 @@ fn classify(key: &str, error_prefix: &str) -> Class {
 }
 
 /// The part of a Firehose prefix expression that is the same for every object.
-pub(super) fn plain_prefix(expression: &str) -> &str {
+pub(crate) fn plain_prefix(expression: &str) -> &str {
     expression.split("!{").next().unwrap_or(expression)
 }
 

@@ -3,7 +3,10 @@
 use futures::StreamExt;
 use object_store::{ObjectMeta, path::Path};
 
-use crate::{CompactError, Location};
+use crate::{
+    CompactError, Location,
+    compact::discover::{Class, classify},
+};
 
 /// An object of the lake.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +31,7 @@ pub(super) struct Lake {
 impl Lake {
     /// The objects with records, in order of name.
     pub(super) async fn objects(&self) -> Result<Vec<Object>, CompactError> {
-        let mut list = self.place.store.list(Some(&self.place.root));
+        let mut list = self.place.store.list(Some(&self.place.root)).fuse();
         let mut objects = Vec::new();
         while let Some(found) = list.next().await {
             match found {
@@ -42,20 +45,15 @@ impl Lake {
         Ok(objects)
     }
 
-    /// The object when it has records: not hidden, no error output, and of a kind that is read, which a name without an
-    /// extension is too.
+    /// The object when the compactor would take it.
     fn object(&self, found: ObjectMeta) -> Option<Object> {
         let under = |place: &Path| *place != self.place.root && place.prefix_matches(&self.place.root);
         if self.not_lake.iter().any(|place| under(place) && found.location.prefix_matches(place)) {
             return None;
         }
         let parts: Vec<_> = found.location.prefix_match(&self.place.root)?.collect();
-        let hidden = parts.iter().any(|part| part.as_ref().starts_with(['_', '.']));
         let name = parts.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("/");
-        let error = !self.error_prefix.is_empty() && name.starts_with(&self.error_prefix);
-        let file = parts.last()?.as_ref();
-        let read = matches!(file.rsplit_once('.'), None | Some((_, "gz" | "json" | "jsonl" | "ndjson")));
-        (read && !hidden && !error).then_some(Object { name, path: found.location })
+        matches!(classify(&name, &self.error_prefix), Class::Records).then_some(Object { name, path: found.location })
     }
 }
 

@@ -1,10 +1,8 @@
-//! Seeded draws that are the same on every machine and in every version.
+//! What payloads draw: whole numbers, choices and weights, the same on every machine and in every version.
 //!
-//! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): a counter and a mixer.
 //! Any place in the sequence is reached without walking there, which is what makes payload k a pure function of k.
 
-/// The generator's increment: 2^64 divided by the golden ratio.
-const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+use crate::draws::{Draws, mix};
 
 /// Keeps the draws of different purposes apart. Part of the payload format: never renumber.
 #[derive(Debug, Clone, Copy)]
@@ -18,18 +16,17 @@ pub(super) enum Purpose {
 
 /// A short sequence of draws that belongs to one place.
 #[derive(Debug, Clone)]
-pub(super) struct Draw(u64);
+pub(super) struct Draw(Draws);
 
 impl Draw {
     /// The draws of place `k` for one purpose under one seed.
     pub(super) fn at(seed: u64, purpose: Purpose, k: u64) -> Self {
-        Self(mix(mix(seed ^ mix(purpose as u64)) ^ k))
+        Self(Draws::from_counter(mix(mix(seed ^ mix(purpose as u64)) ^ k)))
     }
 
     /// 64 random bits.
     pub(super) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(GAMMA);
-        mix(self.0)
+        self.0.bits()
     }
 
     /// Uniform over `0..n`; 0 when `n` is 0. The bias of the multiply-shift is below n / 2^64.
@@ -65,20 +62,13 @@ impl Draw {
     }
 }
 
-/// SplitMix64's finaliser (variant 13 of Stafford's mixers).
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_generator_gives_the_published_splitmix64_sequence() {
-        let mut draw = Draw(1_234_567);
+        let mut draw = Draw(Draws::from_counter(1_234_567));
         let found: [u64; 3] = std::array::from_fn(|_| draw.bits());
         assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }

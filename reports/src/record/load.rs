@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Counts of one shard, cause or interval share the names below: `due` in the schedule, `sent` in at least one
 /// call, `accepted` by the stream, `refused` given up for good, `refusals` single answers that refused a record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadRecord {
     /// Name of the arrival process.
     pub arrival: String,
