@@ -12,7 +12,7 @@ mod support;
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use support::{at, expect_exit, lake, measure, millrace, number, record, root};
+use support::{at, expect_exit, lake, measure, millrace, number, python, record, root};
 
 /// A scenario file with one line of a shipped one replaced.
 fn changed(folder: &Path, scenario: &str, from: &str, to: &str) -> String {
@@ -206,6 +206,20 @@ fn broken_objects_of_a_lake_are_quarantined_and_the_good_lines_beside_them_kept(
     let reasons: Vec<_> =
         compaction["quarantine_reasons"].as_array().unwrap().iter().map(|r| r["reason"].as_str().unwrap()).collect();
     assert!(reasons.contains(&"not_gzip") && reasons.contains(&"truncated_gzip"), "{reasons:?}");
+
+    // Another reader finds each bad piece with its place, reason and bytes.
+    let quarantine = folder.path().join("table-quarantine");
+    let found = python::ask("quarantine.py", &[quarantine.to_str().unwrap()]);
+    let rows = found["rows"].as_array().unwrap();
+    let row = |object: &str| rows.iter().find(|row| row["object"] == object).unwrap();
+    let bad_line = row("2025/bad-line.gz");
+    let before = lines(10..12).len() as u64;
+    assert_eq!((number(bad_line, "line"), number(bad_line, "offset")), (3, before), "{found:#}");
+    assert!(bad_line["raw"].as_str().unwrap().starts_with("{\"sensor_id\": 5"), "{found:#}");
+    let not_gzip = row("2025/not-gzip.gz");
+    assert_eq!((not_gzip["reason"].as_str(), not_gzip["raw"].as_str()), (Some("not_gzip"), Some("this is no gzip")));
+    assert_eq!(row("2025/truncated.gz")["reason"], "truncated_gzip");
+    assert_eq!(rows.len(), 3);
 
     expect_exit(&mut command_again(&lake_folder, &table, &folder.path().join("again")), 0);
     let again = support::record(&folder.path().join("again"));

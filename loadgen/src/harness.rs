@@ -270,7 +270,10 @@ mod tests {
     fn lag_is_the_harness_s_and_its_reasons_are_named() {
         let (mut record, evidence) = good();
         record.excess_lag_p99_us = 80_000;
-        assert!(only(limits(&record, &evidence)).contains("80.0 ms, at most 50.0 ms is valid; payloads could not"));
+        assert!(
+            only(limits(&record, &evidence))
+                .contains("80.0 ms, at most 50.0 ms is valid; waits, CPU, steal and oversleeping do not")
+        );
         record.in_flight_waits = 3;
         record.in_flight_longest_wait_us = 12_500;
         assert!(only(limits(&record, &evidence)).contains("3 batches waited for a free call, up to 12.5 ms"));
