@@ -6,6 +6,8 @@ use millrace_reports::record::{CompactionRecord, DeliveryRecord, LedgerHop, Load
 #[derive(Debug, Default)]
 pub(crate) struct Counted<'a> {
     pub(crate) load: Option<&'a LoadRecord>,
+    /// Different records of this run that the consumer read, acknowledged or not.
+    pub(crate) read: u64,
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) unacknowledged: u64,
@@ -27,8 +29,7 @@ pub(crate) fn equations(counted: &Counted<'_>) -> Vec<LedgerHop> {
             parts.push(("not sent", abandoned));
         }
         hops.push(LedgerHop::new("producer", ("due", load.due), &parts));
-        let read = load.accepted.saturating_sub(counted.lost);
-        hops.push(LedgerHop::new("stream", ("accepted", load.accepted), &[("read", read), ("lost", counted.lost)]));
+        hops.push(stream(counted, load));
     }
     if let (Some(load), Some(delivery)) = (counted.load, counted.delivery) {
         let stored = load.accepted + counted.duplicated + counted.unacknowledged + counted.foreign;
@@ -47,6 +48,16 @@ pub(crate) fn equations(counted: &Counted<'_>) -> Vec<LedgerHop> {
         }
     }
     hops
+}
+
+/// What the producer was told is stored against what the consumer saw; a record that is in neither count, or in both,
+/// breaks it. Records stored although the acknowledgement was lost stand on the left, because the stream did take them.
+fn stream(counted: &Counted<'_>, load: &LoadRecord) -> LedgerHop {
+    let taken = match counted.unacknowledged {
+        0 => ("accepted", load.accepted),
+        more => ("accepted and unacknowledged", load.accepted + more),
+    };
+    LedgerHop::new("stream", taken, &[("read", counted.read), ("lost", counted.lost)])
 }
 
 fn outcome_of_lines(compaction: &CompactionRecord) -> [(&'static str, u64); 3] {
@@ -93,6 +104,7 @@ mod tests {
         let (load, delivery, compaction) = (load(100, 100, 98, 2), landed(98, 3), compacted(3, 98, 90, 8));
         let counted = Counted {
             load: Some(&load),
+            read: 98,
             delivery: Some(&delivery),
             compaction: Some(&compaction),
             ..Counted::default()
@@ -108,6 +120,7 @@ mod tests {
         let (load, delivery, compaction) = (load(100, 100, 100, 0), landed(99, 3), compacted(3, 99, 99, 0));
         let counted = Counted {
             load: Some(&load),
+            read: 100,
             delivery: Some(&delivery),
             compaction: Some(&compaction),
             ..Counted::default()
@@ -122,6 +135,17 @@ mod tests {
         let load = load(100, 100, 99, 0);
         let hops = equations(&Counted { load: Some(&load), ..Counted::default() });
         assert_eq!((hops[0].hop.as_str(), hops[0].difference), ("producer", 1));
+    }
+
+    #[test]
+    fn a_record_neither_read_nor_lost_breaks_the_streams_hop() {
+        let load = load(100, 100, 100, 0);
+        let hop = |read, lost, unacknowledged| {
+            let counted = Counted { load: Some(&load), read, lost, unacknowledged, ..Counted::default() };
+            equations(&counted)[1].difference
+        };
+        assert_eq!((hop(100, 0, 0), hop(97, 3, 0), hop(102, 0, 2)), (0, 0, 0));
+        assert_eq!((hop(99, 0, 0), hop(101, 0, 0), hop(100, 0, 1)), (1, -1, 1));
     }
 
     #[test]

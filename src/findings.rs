@@ -96,6 +96,7 @@ impl Findings {
         let load = self.load.as_ref();
         let counted = Counted {
             load: load.map(|l| &l.record),
+            read: load.map_or(0, |l| l.read),
             lost: load.map_or(0, |l| l.lost),
             duplicated: load.map_or(0, |l| l.duplicated),
             unacknowledged: load.map_or(0, |l| l.unacknowledged),

@@ -390,7 +390,7 @@ impl Compactor {
             });
         }
         self.stop_at(FailPoint::AfterDataFiles)?;
-        quarantine::write(&self.quarantine, sequence, &batch.bad, self.config.clock.now_us()).await?;
+        quarantine::write(&self.quarantine, table.id(), sequence, &batch.bad, self.config.clock.now_us()).await?;
         self.stop_at(FailPoint::AfterQuarantine)?;
         let paths = written.added.iter().map(|add| self.config.table.path(&add.path)).collect();
         durable::sync(&self.config.table, paths).await?;

@@ -155,8 +155,8 @@ pub enum CompactError {
     },
     /// An object named by an unfinished manifest is gone or is not what it was.
     #[error(
-        "{object} changed after {manifest} took it and before the table held it; put the object back, or remove that \
-         manifest to take the lake as it is now"
+        "{object} changed after {manifest} took it and before the table held it; put the object back, or take \
+         its entry out of that manifest to go on without it"
     )]
     ObjectChanged {
         /// The object.

@@ -28,7 +28,7 @@ pub(crate) enum Class {
 }
 
 /// Records are `.gz`, `.json`, `.jsonl` and `.ndjson`, and names without any extension: Firehose's own when it does not
-/// compress.
+/// compress. What follows the last point of a stream's name (`my.stream-1-2025-...`) is too long for an extension.
 pub(crate) fn classify(key: &str, error_prefix: &str) -> Class {
     if key.split('/').any(|part| part.starts_with(['_', '.'])) {
         return Class::Hidden;
@@ -37,9 +37,17 @@ pub(crate) fn classify(key: &str, error_prefix: &str) -> Class {
         return Class::Error;
     }
     match key.rsplit('/').next().unwrap_or(key).rsplit_once('.') {
-        None | Some((_, "gz" | "json" | "jsonl" | "ndjson")) => Class::Records,
-        Some(_) => Class::Other,
+        Some((_, "gz" | "json" | "jsonl" | "ndjson")) => Class::Records,
+        Some((_, extension)) if extension.len() <= 8 && extension.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            Class::Other
+        }
+        _ => Class::Records,
     }
+}
+
+/// Consoles make folders on S3 by putting an empty object in their place; its name reads like a record's.
+pub(crate) fn is_folder_marker(key: &str, size: u64) -> bool {
+    size == 0 && !key.rsplit('/').next().unwrap_or(key).contains('.')
 }
 
 /// The part of a Firehose prefix expression that is the same for every object.
@@ -103,6 +111,9 @@ impl Discovery {
         let key: Vec<String> =
             found.location.prefix_match(&self.lake.root)?.map(|part| part.as_ref().to_owned()).collect();
         let key = key.join("/");
+        if is_folder_marker(&key, found.size) {
+            return None;
+        }
         match classify(&key, &self.error_prefix) {
             Class::Records => return Some(Object { key, size: found.size, etag: found.e_tag }),
             Class::Error => self.error_objects += 1,
@@ -121,6 +132,20 @@ impl Discovery {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_with_a_point_in_its_name_has_no_extension() {
+        let uncompressed = "orders.v2-1-2025-01-01-00-00-00-0a1b2c3d";
+        assert!(matches!(classify(uncompressed, ""), Class::Records));
+        assert!(matches!(classify("a/x.gz.tmp", ""), Class::Other));
+        assert!(matches!(classify("a/x.parquet", ""), Class::Other));
+    }
+
+    #[test]
+    fn an_empty_object_in_the_place_of_a_folder_is_not_a_record() {
+        assert!(is_folder_marker("lake/2025", 0) && is_folder_marker("", 0));
+        assert!(!is_folder_marker("lake/2025", 1) && !is_folder_marker("lake/x.gz", 0));
+    }
 
     #[test]
     fn the_fixed_part_of_an_error_prefix_is_what_comes_before_its_first_expression() {

@@ -2,7 +2,6 @@
 //! commit exists, so that whoever finds it unfinished can do exactly the same again.
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -109,17 +108,4 @@ fn parse(path: &Path, bytes: &Bytes) -> Result<Manifest, CompactError> {
     let refuse = |reason: String| CompactError::Manifest { path: path.to_string(), reason };
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| refuse(e.to_string()))?;
     if manifest.format == FORMAT { Ok(manifest) } else { Err(refuse(format!("its format is {}", manifest.format))) }
-}
-
-/// The numbers of all manifests above `after`, rising.
-pub(super) async fn numbers(table: &Location, after: u64) -> Result<Vec<u64>, CompactError> {
-    let folder = table.path(FOLDER);
-    let mut numbers = Vec::new();
-    let mut list = table.store.list_with_offset(Some(&folder), &table.path(&key(after)));
-    while let Some(found) = list.try_next().await.map_err(|e| CompactError::object(&folder, e))? {
-        let name = found.location.filename().and_then(|name| name.strip_suffix(".json"));
-        numbers.extend(name.and_then(|name| name.parse::<u64>().ok()).filter(|number| *number > after));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
 }

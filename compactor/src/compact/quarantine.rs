@@ -81,12 +81,18 @@ fn rows(bad: &[BadLine], sequence: u64, now_us: u64) -> Result<RecordBatch, Comp
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
 
-/// Puts the pieces of commit `sequence` into quarantine, unless they are there.
-pub(super) async fn write(place: &Location, sequence: u64, bad: &[BadLine], now_us: u64) -> Result<(), CompactError> {
+/// Puts the pieces of commit `sequence` of the table `of` into quarantine, unless they are there.
+pub(super) async fn write(
+    place: &Location,
+    of: &str,
+    sequence: u64,
+    bad: &[BadLine],
+    now_us: u64,
+) -> Result<(), CompactError> {
     if bad.is_empty() {
         return Ok(());
     }
-    let mut table = Table::open_or_create(place, fields(), &[]).await?;
+    let mut table = Table::open_or_create(place, fields(), &[]).await?.on_behalf_of(of);
     for _ in 0..ATTEMPTS {
         if table.sequence().await? >= sequence {
             return Ok(());

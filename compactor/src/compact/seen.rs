@@ -8,9 +8,13 @@ use std::collections::HashSet;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
+use tracing::warn;
 
 use super::manifest;
-use crate::{error::CompactError, store::Location};
+use crate::{
+    error::CompactError,
+    store::{Location, durable},
+};
 
 const FOLDER: &str = "_millrace/seen";
 /// A rolled set is written when the commit's number is a multiple of this.
@@ -32,37 +36,45 @@ fn hash(lake: &str, key: &str) -> u128 {
 
 impl Seen {
     /// What the table holds after commit number `committed`.
+    ///
+    /// # Errors
+    /// [`CompactError::Manifest`] when a manifest that is part of the table is gone: what it named would be taken again.
     pub(super) async fn load(table: &Location, committed: u64) -> Result<Self, CompactError> {
         let mut seen = Self::default();
         let rolled = seen.load_rolled(table, committed).await?;
-        for sequence in manifest::numbers(table, rolled).await?.into_iter().filter(|n| *n <= committed) {
-            if let Some(manifest) = manifest::read(table, sequence).await? {
-                manifest.objects.iter().for_each(|object| seen.insert(&manifest.lake, &object.key));
-            }
+        for sequence in rolled + 1..=committed {
+            let Some(manifest) = manifest::read(table, sequence).await? else {
+                let path = table.path("_millrace/manifests").to_string();
+                return Err(CompactError::Manifest { path, reason: format!("number {sequence} is missing") });
+            };
+            manifest.objects.iter().for_each(|object| seen.insert(&manifest.lake, &object.key));
         }
         Ok(seen)
     }
 
-    /// Reads the newest rolled set that is not ahead of the table; returns the commit it is of, or 0.
+    /// Reads the newest whole rolled set that is not ahead of the table; returns the commit it is of, or 0.
     async fn load_rolled(&mut self, table: &Location, committed: u64) -> Result<u64, CompactError> {
         let folder = table.path(FOLDER);
-        let mut newest = 0;
+        let mut numbers = Vec::new();
         let mut list = table.store.list(Some(&folder));
         while let Some(found) = list.try_next().await.map_err(|e| CompactError::object(&folder, e))? {
             let number = found.location.filename().and_then(|n| n.strip_suffix(".bin")).and_then(|n| n.parse().ok());
-            newest = number.filter(|n: &u64| *n <= committed).map_or(newest, |n| n.max(newest));
+            numbers.extend(number.filter(|n: &u64| *n <= committed));
         }
-        if newest > 0 {
-            let path = table.path(&rolled(newest));
+        numbers.sort_unstable();
+        for number in numbers.into_iter().rev() {
+            let path = table.path(&rolled(number));
             let found = table.store.get(&path).await.map_err(|e| CompactError::object(&path, e))?;
             let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
-            let (hashes, rest) = bytes.as_chunks::<16>();
-            if !rest.is_empty() {
-                return Err(CompactError::Manifest { path: path.to_string(), reason: "it is cut short".to_owned() });
+            match unsealed(&bytes) {
+                Some(hashes) => {
+                    self.hashes = hashes.iter().map(|hash| u128::from_be_bytes(*hash)).collect();
+                    return Ok(number);
+                }
+                None => warn!(%path, "damaged; older sets or the manifests are read instead"),
             }
-            self.hashes = hashes.iter().map(|hash| u128::from_be_bytes(*hash)).collect();
         }
-        Ok(newest)
+        Ok(0)
     }
 
     pub(super) fn contains(&self, lake: &str, key: &str) -> bool {
@@ -80,11 +92,23 @@ impl Seen {
         }
         let mut sorted: Vec<u128> = self.hashes.iter().copied().collect();
         sorted.sort_unstable();
-        let bytes: Vec<u8> = sorted.into_iter().flat_map(u128::to_be_bytes).collect();
+        let body: Vec<u8> = sorted.into_iter().flat_map(u128::to_be_bytes).collect();
         let path = table.path(&rolled(committed));
-        table.store.put(&path, bytes.into()).await.map_err(|e| CompactError::object(&path, e))?;
-        Ok(())
+        table.store.put(&path, sealed(&body).into()).await.map_err(|e| CompactError::object(&path, e))?;
+        durable::sync(table, vec![path]).await
     }
+}
+
+/// The set behind its own SHA-256: a file that a power cut left short must not pass for a smaller set.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    [Sha256::digest(body).as_slice(), body].concat()
+}
+
+/// The set in a file, when the file is whole.
+fn unsealed(bytes: &[u8]) -> Option<&[[u8; 16]]> {
+    let (digest, body) = bytes.split_at_checked(32)?;
+    let (hashes, rest) = body.as_chunks::<16>();
+    (rest.is_empty() && Sha256::digest(body).as_slice() == digest).then_some(hashes)
 }
 
 fn rolled(committed: u64) -> String {
@@ -104,6 +128,33 @@ mod tests {
         assert!(!seen.contains("../other/", "a"));
     }
 
+    #[test]
+    fn a_set_cut_anywhere_is_no_set() {
+        let whole = sealed(&[7; 64]);
+        assert_eq!(unsealed(&whole).map(<[_]>::len), Some(4));
+        for end in 0..whole.len() {
+            assert_eq!(unsealed(&whole[..end]), None, "{end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_set_is_passed_over_and_a_missing_manifest_is_an_error() {
+        let home = tempfile::tempdir().unwrap();
+        let table = crate::store::open(home.path().to_str().unwrap(), true).await.unwrap();
+        let mut seen = Seen::default();
+        (0..100).for_each(|k| seen.insert("l", &k.to_string()));
+        seen.roll(&table, ROLL_EVERY).await.unwrap();
+        let mut later = Seen::default();
+        (0..200).for_each(|k| later.insert("l", &k.to_string()));
+        later.roll(&table, 2 * ROLL_EVERY).await.unwrap();
+        std::fs::write(home.path().join(rolled(2 * ROLL_EVERY)), b"").unwrap();
+        let mut found = Seen::default();
+        assert_eq!(found.load_rolled(&table, 2 * ROLL_EVERY).await.unwrap(), ROLL_EVERY);
+        assert_eq!(found.hashes, seen.hashes);
+        let error = Seen::load(&table, 2 * ROLL_EVERY).await.unwrap_err().to_string();
+        assert!(error.contains("number 65 is missing"), "{error}");
+    }
+
     #[tokio::test]
     async fn a_rolled_set_reads_back_and_one_from_the_future_is_not_used() {
         let home = tempfile::tempdir().unwrap();
@@ -111,9 +162,10 @@ mod tests {
         let mut seen = Seen::default();
         (0..100).for_each(|k| seen.insert("l", &k.to_string()));
         seen.roll(&table, ROLL_EVERY - 1).await.unwrap();
-        assert!(Seen::load(&table, ROLL_EVERY).await.unwrap().hashes.is_empty());
+        assert!(Seen::default().load_rolled(&table, ROLL_EVERY).await.unwrap() == 0);
         seen.roll(&table, ROLL_EVERY).await.unwrap();
         assert_eq!(Seen::load(&table, ROLL_EVERY).await.unwrap().hashes, seen.hashes);
-        assert!(Seen::load(&table, ROLL_EVERY - 1).await.unwrap().hashes.is_empty());
+        let mut earlier = Seen::default();
+        assert_eq!(earlier.load_rolled(&table, ROLL_EVERY - 1).await.unwrap(), 0);
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Table {
     pub(super) place: Location,
     pub(super) log_store: LogStoreRef,
     pub(super) state: DeltaTableState,
+    /// The application id of its transactions.
+    application: String,
 }
 
 /// How a commit ended.
@@ -51,7 +53,7 @@ impl Table {
             return Ok(None);
         }
         let state = DeltaTableState::try_new(log_store.as_ref(), None).await.map_err(delta)?;
-        Ok(Some(Self { place: place.clone(), log_store, state }))
+        Ok(Some(Self { place: place.clone(), log_store, state, application: APPLICATION.to_owned() }))
     }
 
     /// The table; made, empty, when there is none. It needs no more than reader version 1 and writer version 2.
@@ -82,6 +84,17 @@ impl Table {
         Ok(table)
     }
 
+    /// The table's own identity, made with it.
+    pub(super) fn id(&self) -> &str {
+        self.state.metadata().id()
+    }
+
+    /// Counts the transactions that belong to another table: numbers begin again when that one is made anew.
+    pub(super) fn on_behalf_of(mut self, id: &str) -> Self {
+        self.application = format!("{APPLICATION}/{id}");
+        self
+    }
+
     pub(super) fn url(&self) -> String {
         self.place.url.to_string()
     }
@@ -93,7 +106,7 @@ impl Table {
 
     /// The sequence number of the last commit that this state holds; 0 when there is none.
     pub(super) async fn sequence(&self) -> Result<u64, CompactError> {
-        let version = self.state.transaction_version(self.log_store.as_ref(), APPLICATION).await;
+        let version = self.state.transaction_version(self.log_store.as_ref(), &self.application).await;
         let version = version.map_err(|e| CompactError::delta(self.url(), e))?;
         Ok(version.and_then(|v| u64::try_from(v).ok()).unwrap_or(0))
     }
@@ -114,7 +127,7 @@ impl Table {
             .with_metadata(metadata)
             .with_max_retries(0)
             .with_cleanup_expired_logs(Some(false))
-            .with_application_transaction(Transaction::new_with_last_update(APPLICATION, version, now_ms));
+            .with_application_transaction(Transaction::new_with_last_update(&self.application, version, now_ms));
         let outcome = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&self.state as &dyn TableReference), Arc::clone(&self.log_store), operation)

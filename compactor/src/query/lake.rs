@@ -5,7 +5,7 @@ use object_store::{ObjectMeta, path::Path};
 
 use crate::{
     CompactError, Location,
-    compact::discover::{Class, classify},
+    compact::discover::{Class, classify, is_folder_marker},
 };
 
 /// An object of the lake.
@@ -53,7 +53,9 @@ impl Lake {
         }
         let parts: Vec<_> = found.location.prefix_match(&self.place.root)?.collect();
         let name = parts.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("/");
-        matches!(classify(&name, &self.error_prefix), Class::Records).then_some(Object { name, path: found.location })
+        let taken =
+            !is_folder_marker(&name, found.size) && matches!(classify(&name, &self.error_prefix), Class::Records);
+        taken.then_some(Object { name, path: found.location })
     }
 }
 

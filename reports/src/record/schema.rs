@@ -44,9 +44,10 @@ mod tests {
             std::fs::create_dir_all(std::path::Path::new(PUBLISHED).parent().unwrap()).unwrap();
             write_atomic(std::path::Path::new(PUBLISHED), current.as_bytes()).unwrap();
         }
+        // The order of keys depends on the features that other crates of a build ask of serde_json; the schema does not.
         let published = std::fs::read_to_string(PUBLISHED).unwrap_or_default();
         assert!(
-            published == current,
+            serde_json::from_str::<Value>(&published).is_ok_and(|published| published == schema()),
             "docs/run.schema.json is not the schema of the record; if the change is meant, raise SCHEMA_VERSION as its \
              comment says and run: MILLRACE_BLESS=1 cargo test --release -p millrace-reports published_schema"
         );

@@ -17,7 +17,13 @@ pub(super) const RAW: &str = "__raw";
 
 /// The statement.
 pub(super) fn records_sql(schema: &TableSchema) -> String {
-    let declared = schema.columns().iter().map(|column| quoted(&column.name));
+    // Delta reads an empty partition value back as null, so the table has none; neither may the view.
+    let declared = schema.columns().iter().map(|column| match quoted(&column.name) {
+        name if column.kind == ColumnType::String && schema.partition_by().contains(&column.name) => {
+            format!("NULLIF({name}, '') AS {name}")
+        }
+        name => name,
+    });
     let derived = schema.derive().iter().map(|derive| {
         format!("to_char({}, '{}') AS {}", quoted(&derive.from), time_format(derive.part), quoted(&derive.name))
     });

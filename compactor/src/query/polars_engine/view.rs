@@ -2,8 +2,10 @@
 //! second time for a second engine.
 
 use arrow::datatypes::DataType as ArrowType;
-use millrace_scenarios::{Aggregate, AggregateFunction, Dedup, Keep};
-use polars::prelude::{DataType, Expr, LazyFrame, PlSmallStr, SortMultipleOptions, TimeUnit, TimeZone, col, len};
+use millrace_scenarios::{Aggregate, AggregateFunction, ColumnType, Dedup, Keep};
+use polars::prelude::{
+    DataType, Expr, LazyFrame, NULL, PlSmallStr, SortMultipleOptions, TimeUnit, TimeZone, col, len, lit, when,
+};
 
 use crate::{TableSchema, query::datafusion_engine::time_format};
 
@@ -35,6 +37,17 @@ pub(super) fn records(raw: LazyFrame, schema: &TableSchema) -> LazyFrame {
         .iter()
         .map(|derive| name(&derive.from).dt().to_string(time_format(derive.part)).alias(derive.name.as_str()))
         .collect();
+    // Delta reads an empty partition value back as null, so the table has none; neither may the view.
+    let no_empty: Vec<_> = schema
+        .columns()
+        .iter()
+        .filter(|column| column.kind == ColumnType::String && schema.partition_by().contains(&column.name))
+        .map(|column| {
+            let text = || name(&column.name);
+            when(text().eq(lit(""))).then(lit(NULL)).otherwise(text()).alias(column.name.as_str())
+        })
+        .collect();
+    let raw = if no_empty.is_empty() { raw } else { raw.with_columns(no_empty) };
     let typed = if derived.is_empty() { raw } else { raw.with_columns(derived) };
     let table = schema.arrow_table();
     let output: Vec<_> = table.fields().iter().map(|field| name(field.name())).collect();
