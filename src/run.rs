@@ -105,7 +105,7 @@ async fn walk(
     findings.landed = Some(landed);
     match loaded {
         Ok(outcome) => findings.load = Some(outcome),
-        // Nothing was measured: there is no record to write, only a reason to give.
+        // A load that could not go on has no outcome to put on record, only a reason.
         Err(error) => return Err(Failure::of(&error, error.is_configuration())),
     }
     findings.interrupted = *stop.borrow();

@@ -2,7 +2,9 @@
 //!
 //! Firehose writes records as it was handed them: with or without newlines between, with CRLF, a BOM, blank lines, over
 //! several lines. A record here is therefore whatever object starts at the next `{`, not a line. What cannot be read is
-//! cut out up to the next line that can start a record, so that one bad record costs no other.
+//! cut out up to the next line that can start a record, so that one bad record costs no record on another line. Where
+//! records follow each other without a newline, the piece runs to the end of the line: a fault of syntax there costs the
+//! records behind it on that line, which are one piece in quarantine, its bytes kept up to [`RAW_LIMIT`].
 
 use std::{collections::BTreeMap, sync::Arc};
 
