@@ -35,7 +35,11 @@ fn put_wave(world: &World, wave: u64) {
 
 /// Quarantine without the columns that say which process wrote it when.
 fn places(rows: Vec<Row>) -> Vec<(String, String, String)> {
-    rows.into_iter().map(|row| (row["object"].clone(), row["line"].clone(), row["raw"].clone())).collect()
+    // The rows come sorted as text, in which a tenth commit stands before the second.
+    let place = |row: Row| (row["object"].clone(), row["line"].clone(), row["raw"].clone());
+    let mut places: Vec<_> = rows.into_iter().map(place).collect();
+    places.sort();
+    places
 }
 
 /// Table and quarantine after waves without any crash.
