@@ -1,7 +1,7 @@
 //! The scenario as data: every section, every key, every default.
 //!
 //! The shapes here are the language: a doc comment on a field is what `scenario schema` publishes for it.
-//! Optional fields that only some kinds use are checked in [`crate::validate`], where the error can say which kind wants them.
+//! Optional fields that only some kinds use are checked in `validate.rs`, where the error can say which kind wants them.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
