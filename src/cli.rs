@@ -77,7 +77,7 @@ pub(crate) struct ScenarioArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) scenario: ScenarioArgs,
-    /// The run's folder [default: `runs/<id>`].
+    /// The run's folder; when not given, `runs/` and the run's id.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Where the stream is: `local` (in this process), the URL of an emulator, or `aws`.
