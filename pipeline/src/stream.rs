@@ -8,12 +8,12 @@
 //!   wire        a request to an operation, an outcome to a response; `json` and `error` are its language
 //!   operations  one file per family: streams, shards, write, read; `validate` has the words for what is wrong
 //!   account     the streams by name and the memory they share (`capacity`)
-//!   data_stream its shards by hash key (`routing`)
+//!   data_stream its facts (`meta`) and its shards by hash key (`topology`, `routing`)
 //!   shard       one lock: limits (`quota`), then the log; numbers from `sequence`
 //!   log         the records, in order
 //! ```
-//! `iterator` and `token` are what clients hold between calls. Differences from AWS: a stream is active at once and gone
-//! at once, credentials are not checked, and everything ends with the process.
+//! `iterator` and `token` are what clients hold between calls. Differences from AWS: credentials are not checked, and everything
+//! ends with the process.
 
 mod account;
 mod capacity;
@@ -23,6 +23,7 @@ mod error;
 mod iterator;
 mod json;
 mod log;
+mod meta;
 mod metrics;
 mod operations;
 mod quota;
@@ -31,6 +32,7 @@ mod sequence;
 mod server;
 mod shard;
 mod token;
+mod topology;
 mod validate;
 mod wire;
 

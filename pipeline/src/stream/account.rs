@@ -11,6 +11,7 @@ use super::{
     clock::Clock,
     data_stream::{DataStream, StreamSettings, StreamShape},
     error::{ApiError, ErrorKind},
+    meta::{StreamStatus, Transition},
     metrics::StreamMetrics,
     quota::Quotas,
     token::Sealer,
@@ -23,37 +24,71 @@ pub(crate) const REGION: &str = "us-east-1";
 /// Shards of an account in us-east-1 (AWS default quota).
 const MAX_SHARDS: usize = 20_000;
 
+/// What an account is made with.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountSettings {
+    /// Memory for stored records, bytes.
+    pub(crate) capacity_bytes: u64,
+    /// How long a record of a new stream can be read.
+    pub(crate) retention_us: u64,
+    /// How long a stream stays CREATING, UPDATING or DELETING.
+    pub(crate) settle_us: u64,
+    pub(crate) quotas: Quotas,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
 /// The streams by name, and what they share.
 #[derive(Debug)]
 pub(crate) struct Account {
     streams: RwLock<BTreeMap<String, Arc<DataStream>>>,
     capacity: Arc<Capacity>,
-    retention_us: u64,
+    /// How long a record of a new stream can be read.
+    pub(crate) retention_us: u64,
+    /// How long a stream stays CREATING, UPDATING or DELETING.
+    settle_us: u64,
     quotas: Quotas,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Sealer,
 }
 
 impl Account {
-    pub(crate) fn new(capacity_bytes: u64, retention_us: u64, quotas: Quotas, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(settings: AccountSettings) -> Self {
         Self {
             streams: RwLock::default(),
-            capacity: Capacity::new(capacity_bytes),
-            retention_us,
-            quotas,
-            clock,
+            capacity: Capacity::new(settings.capacity_bytes),
+            retention_us: settings.retention_us,
+            settle_us: settings.settle_us,
+            quotas: settings.quotas,
+            clock: settings.clock,
             sealer: Sealer::new(rand::random()),
         }
     }
 
-    /// Makes a stream; it is active at once.
+    /// When a change of status that begins now is over.
+    pub(crate) fn settles_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_add(self.settle_us)
+    }
+
+    /// Makes a stream, which is CREATING until it settles.
     pub(crate) fn create(&self, name: &str, shape: StreamShape) -> Result<(), ApiError> {
+        let settles_us = self.settles_us(self.clock.now_us());
+        self.insert(name, shape, Transition { status: StreamStatus::Creating, settles_us })
+    }
+
+    /// Makes a stream that is active at once.
+    pub(crate) fn create_active(&self, name: &str, shape: StreamShape) -> Result<(), ApiError> {
+        self.insert(name, shape, Transition { status: StreamStatus::Active, settles_us: 0 })
+    }
+
+    fn insert(&self, name: &str, shape: StreamShape, transition: Transition) -> Result<(), ApiError> {
+        let now_us = self.clock.now_us();
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        streams.retain(|_, stream| stream.meta().status(now_us).is_some());
         if streams.contains_key(name) {
             let text = format!("Stream {name} under account {ACCOUNT_ID} already exists.");
             return Err(ApiError::new(ErrorKind::ResourceInUse, text));
         }
-        let current: usize = streams.values().map(|stream| stream.shards.len()).sum();
+        let current: usize = streams.values().map(|stream| stream.topology().open().len()).sum();
         if current + shape.shards as usize > MAX_SHARDS {
             let text = format!(
                 "This request would exceed the shard limit for the account {ACCOUNT_ID} in {REGION}. Current shard count \
@@ -63,27 +98,61 @@ impl Account {
             );
             return Err(ApiError::new(ErrorKind::LimitExceeded, text));
         }
-        let settings = StreamSettings {
-            created_us: self.clock.now_us(),
-            retention_us: self.retention_us,
-            quotas: self.quotas,
-            capacity: Arc::clone(&self.capacity),
-        };
+        let settings = StreamSettings { quotas: self.quotas, capacity: Arc::clone(&self.capacity) };
         let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT_ID}:stream/{name}");
-        streams.insert(name.to_owned(), Arc::new(DataStream::new(name, arn, shape, settings)));
+        streams.insert(name.to_owned(), Arc::new(DataStream::new(name, arn, shape, transition, now_us, settings)));
         Ok(())
     }
 
-    /// Removes a stream with its records.
+    /// Begins to delete a stream: it is DELETING until it settles, and then gone with its records.
     pub(crate) fn delete(&self, name: &str) -> Result<(), ApiError> {
-        // The records are freed after the lock: other streams do not wait for that.
-        let removed = self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        removed.map(drop).ok_or_else(|| not_found(name))
+        let stream = self.stream(name)?;
+        let now_us = self.clock.now_us();
+        let settles_us = self.settles_us(now_us);
+        stream.change(|meta| {
+            if meta.status(now_us) != Some(StreamStatus::Deleting) {
+                meta.transition = Transition { status: StreamStatus::Deleting, settles_us };
+            }
+            Ok::<_, ApiError>(())
+        })?;
+        drop(stream);
+        self.forget_deleted(now_us);
+        Ok(())
     }
 
+    /// Lets go of the streams whose deletion has settled.
+    fn forget_deleted(&self, now_us: u64) {
+        let gone = |_: &String, stream: &mut Arc<DataStream>| stream.meta().status(now_us).is_none();
+        // The records are freed after the lock: other streams do not wait for that.
+        let removed: Vec<_> =
+            self.streams.write().unwrap_or_else(PoisonError::into_inner).extract_if(.., gone).collect();
+        drop(removed);
+    }
+
+    /// A stream in whatever status it is.
     pub(crate) fn stream(&self, name: &str) -> Result<Arc<DataStream>, ApiError> {
-        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
-        streams.get(name).map(Arc::clone).ok_or_else(|| not_found(name))
+        let stream = {
+            let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+            streams.get(name).map(Arc::clone).ok_or_else(|| not_found(name))?
+        };
+        let now_us = self.clock.now_us();
+        let status = stream.meta().status(now_us);
+        if status.is_none() {
+            drop(stream);
+            self.forget_deleted(now_us);
+            return Err(not_found(name));
+        }
+        Ok(stream)
+    }
+
+    /// A stream that records can be written to and read from: AWS does not find one that is not there yet or no more.
+    pub(crate) fn usable(&self, name: &str) -> Result<Arc<DataStream>, ApiError> {
+        let stream = self.stream(name)?;
+        let status = stream.meta().status(self.clock.now_us());
+        match status {
+            Some(StreamStatus::Active | StreamStatus::Updating) => Ok(stream),
+            _ => Err(not_found(name)),
+        }
     }
 
     /// Streams in order of name, after a name if one is given.

@@ -1,32 +1,19 @@
-//! One stream: its description, which does not change here, and its shards.
+//! One stream: its facts, its shards, and the one way in which either changes.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicU64, atomic::Ordering},
+};
 
 use super::{
     capacity::Capacity,
+    meta::{Closing, ShardMeta, StreamMeta, StreamMode, StreamStatus, Transition},
     metrics::StreamCounts,
     quota::Quotas,
-    routing::{even_ranges, locate},
+    routing::{HashRange, even_ranges},
     shard::{Shard, ShardSettings, shard_id},
+    topology::Topology,
 };
-
-/// How the stream's capacity is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StreamMode {
-    Provisioned,
-    OnDemand,
-}
-
-impl StreamMode {
-    pub(crate) const NAMES: [&str; 2] = ["PROVISIONED", "ON_DEMAND"];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Provisioned => "PROVISIONED",
-            Self::OnDemand => "ON_DEMAND",
-        }
-    }
-}
 
 /// What a new stream is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,64 +22,168 @@ pub(crate) struct StreamShape {
     pub(crate) shards: u32,
     /// Largest record, data and partition key, KiB.
     pub(crate) max_record_kib: u32,
+    /// How long a record can be read.
+    pub(crate) retention_us: u64,
 }
 
-/// The largest record of a stream that does not say otherwise, KiB (AWS).
-pub(crate) const DEFAULT_MAX_RECORD_KIB: u32 = 1_024;
+/// What a stream shares with the others of its account.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamSettings {
+    pub(crate) quotas: Quotas,
+    pub(crate) capacity: Arc<Capacity>,
+}
 
-/// A stream. It is active from its creation until it is deleted.
+/// A stream. Its facts change only through [`Self::change`] and [`Self::reshard`].
 #[derive(Debug)]
 pub(crate) struct DataStream {
     pub(crate) name: String,
     pub(crate) arn: String,
     pub(crate) created_us: u64,
-    pub(crate) retention_us: u64,
-    pub(crate) shape: StreamShape,
-    /// In order of number, and so far of hash range too.
-    pub(crate) shards: Vec<Shard>,
+    settings: StreamSettings,
+    /// The retention of the facts again, where every shard can see it without a lock.
+    retention_us: Arc<AtomicU64>,
+    meta: RwLock<StreamMeta>,
+    topology: RwLock<Arc<Topology>>,
 }
 
-/// Where a stream lives and what holds for it.
-#[derive(Debug, Clone)]
-pub(crate) struct StreamSettings {
-    pub(crate) created_us: u64,
-    pub(crate) retention_us: u64,
-    pub(crate) quotas: Quotas,
-    pub(crate) capacity: Arc<Capacity>,
+/// The shards a change closes, and what takes their place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reshard {
+    pub(crate) parent: u32,
+    /// The second parent of a merge.
+    pub(crate) adjacent_parent: Option<u32>,
+    /// The ranges of the children.
+    pub(crate) children: Vec<HashRange>,
 }
 
 impl DataStream {
-    pub(crate) fn new(name: &str, arn: String, shape: StreamShape, settings: StreamSettings) -> Self {
-        let StreamSettings { created_us, retention_us, quotas, capacity } = settings;
-        let max_record_bytes = u64::from(shape.max_record_kib) * 1024;
-        let settings = ShardSettings { created_us, retention_us, max_record_bytes, quotas, capacity };
-        let ranges = even_ranges(shape.shards).into_iter();
-        let shards = (0..).zip(ranges).map(|(number, range)| Shard::new(number, range, &settings)).collect();
-        Self { name: name.to_owned(), arn, created_us, retention_us, shape, shards }
+    pub(crate) fn new(
+        name: &str,
+        arn: String,
+        shape: StreamShape,
+        transition: Transition,
+        now_us: u64,
+        settings: StreamSettings,
+    ) -> Self {
+        let open = |range| ShardMeta { range, created_us: now_us, parent: None, adjacent_parent: None, closed: None };
+        let meta = StreamMeta {
+            name: name.to_owned(),
+            created_us: now_us,
+            transition,
+            mode: shape.mode,
+            max_record_kib: shape.max_record_kib,
+            retention_us: shape.retention_us,
+            shards: (0..).zip(even_ranges(shape.shards).into_iter().map(open)).collect(),
+            next_shard: shape.shards,
+            tags: BTreeMap::new(),
+            shard_level_metrics: BTreeSet::new(),
+        };
+        Self::of(meta, arn, settings)
     }
 
-    /// The shard that holds the hash key.
-    pub(crate) fn route(&self, hash: u128) -> &Shard {
-        &self.shards[locate(hash, |i| self.shards[i].range.start, self.shards.len())]
+    /// The stream these facts describe, without records.
+    pub(crate) fn of(meta: StreamMeta, arn: String, settings: StreamSettings) -> Self {
+        let retention_us = Arc::new(AtomicU64::new(meta.retention_us));
+        let shards = shard_settings(&meta, &settings, &retention_us);
+        let shards = meta.shards.iter().map(|(number, shard)| (*number, Arc::new(Shard::new(*number, shard, &shards))));
+        let topology = Topology::new(shards.collect());
+        Self {
+            name: meta.name.clone(),
+            arn,
+            created_us: meta.created_us,
+            settings,
+            retention_us,
+            meta: RwLock::new(meta),
+            topology: RwLock::new(Arc::new(topology)),
+        }
+    }
+
+    /// The facts, to be looked at and let go.
+    pub(crate) fn meta(&self) -> RwLockReadGuard<'_, StreamMeta> {
+        self.meta.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shards as they are now.
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.topology.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the facts, apart from the shards. Nothing changes when `change` fails.
+    pub(crate) fn change<T, E>(&self, change: impl FnOnce(&mut StreamMeta) -> Result<T, E>) -> Result<T, E> {
+        let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = meta.clone();
+        let outcome = change(&mut changed)?;
+        self.retention_us.store(changed.retention_us, Ordering::Relaxed);
+        if changed.max_record_kib != meta.max_record_kib {
+            self.topology().shards().for_each(|shard| shard.set_max_record_bytes(changed.max_record_bytes() as u64));
+        }
+        *meta = changed;
+        Ok(outcome)
+    }
+
+    /// Closes shards and opens others in their place, in one step: `plan` looks at the facts and says which. The stream
+    /// is UPDATING until it settles; what was on its way to a closed shard is routed again.
+    pub(crate) fn reshard<E>(
+        &self,
+        now_us: u64,
+        settles_us: u64,
+        plan: impl FnOnce(&mut StreamMeta) -> Result<Vec<Reshard>, E>,
+    ) -> Result<(), E> {
+        let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = meta.clone();
+        let steps = plan(&mut changed)?;
+        let mut shards = self.topology().by_number().clone();
+        let settings = shard_settings(&changed, &self.settings, &self.retention_us);
+        for step in steps {
+            for number in [Some(step.parent), step.adjacent_parent].into_iter().flatten() {
+                if let (Some(shard), Some(facts)) = (shards.get(&number), changed.shards.get_mut(&number)) {
+                    facts.closed = Some(Closing { at_us: now_us, end_index: shard.close() });
+                }
+            }
+            for range in step.children {
+                let number = changed.next_shard;
+                changed.next_shard += 1;
+                let facts = ShardMeta {
+                    range,
+                    created_us: now_us,
+                    parent: Some(step.parent),
+                    adjacent_parent: step.adjacent_parent,
+                    closed: None,
+                };
+                shards.insert(number, Arc::new(Shard::new(number, &facts, &settings)));
+                changed.shards.insert(number, facts);
+            }
+        }
+        changed.transition = Transition { status: StreamStatus::Updating, settles_us };
+        *meta = changed;
+        *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Topology::new(shards));
+        Ok(())
     }
 
     /// The shard with this id. Like AWS it takes any `name-number`, so `shardId-0` is the first shard.
-    pub(crate) fn shard(&self, id: &str) -> Result<&Shard, ShardLookup> {
+    pub(crate) fn shard(&self, id: &str) -> Result<Arc<Shard>, ShardLookup> {
         let number = shard_number(id).ok_or(ShardLookup::NotAShardId)?;
-        self.shards.get(number as usize).ok_or_else(|| ShardLookup::NoSuchShard(shard_id(number)))
+        let shard = self.topology().shard(number).map(Arc::clone);
+        shard.ok_or_else(|| ShardLookup::NoSuchShard(shard_id(number)))
     }
 
-    /// Largest record, data and partition key, bytes.
-    pub(crate) const fn max_record_bytes(&self) -> usize {
-        self.shape.max_record_kib as usize * 1024
-    }
-
+    /// Drops what is older than the retention.
     pub(crate) fn trim(&self, now_us: u64) {
-        self.shards.iter().for_each(|shard| shard.trim(now_us));
+        self.topology().shards().for_each(|shard| shard.trim(now_us));
     }
 
     pub(crate) fn counts(&self) -> StreamCounts {
-        StreamCounts { stream: self.name.clone(), shards: self.shards.iter().map(Shard::metrics).collect() }
+        let shards = self.topology().shards().map(|shard| shard.metrics()).collect();
+        StreamCounts { stream: self.name.clone(), shards }
+    }
+}
+
+fn shard_settings(meta: &StreamMeta, settings: &StreamSettings, retention_us: &Arc<AtomicU64>) -> ShardSettings {
+    ShardSettings {
+        retention_us: Arc::clone(retention_us),
+        max_record_bytes: meta.max_record_bytes() as u64,
+        quotas: settings.quotas,
+        capacity: Arc::clone(&settings.capacity),
     }
 }
 
@@ -129,5 +220,43 @@ mod tests {
         for id in ["shardId", "shardId-", "shardId-x", "shardId--1", "shardId-2147483648", "a-+1"] {
             assert_eq!(shard_number(id), None, "{id}");
         }
+    }
+
+    fn stream(shards: u32) -> DataStream {
+        let shape =
+            StreamShape { mode: StreamMode::Provisioned, shards, max_record_kib: 1_024, retention_us: 3_600_000_000 };
+        let settings = StreamSettings { quotas: Quotas::off(), capacity: Capacity::new(1 << 20) };
+        let transition = Transition { status: StreamStatus::Active, settles_us: 0 };
+        DataStream::new("s", "arn".to_owned(), shape, transition, 1_000_000, settings)
+    }
+
+    #[test]
+    fn a_split_closes_the_parent_and_routes_its_keys_to_the_children() {
+        let stream = stream(2);
+        let parent = stream.meta().shards[&1].range;
+        let middle = parent.start + (parent.end - parent.start) / 2;
+        let children =
+            vec![HashRange { start: parent.start, end: middle }, HashRange { start: middle + 1, end: parent.end }];
+        let plan = |_: &mut StreamMeta| Ok::<_, ()>(vec![Reshard { parent: 1, adjacent_parent: None, children }]);
+        stream.reshard(2_000_000, 2_500_000, plan).unwrap();
+        let topology = stream.topology();
+        let open: Vec<_> = topology.open().iter().map(|shard| shard.number).collect();
+        assert_eq!(open, [0, 2, 3]);
+        let at = |hash| topology.open()[topology.route(hash)].number;
+        assert_eq!((at(0), at(parent.start), at(middle), at(middle + 1), at(u128::MAX)), (0, 2, 2, 3, 3));
+        assert_eq!(topology.children(1).map(|shard| shard.number).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(stream.meta().status(2_400_000), Some(StreamStatus::Updating));
+        assert!(stream.shard("shardId-1").unwrap().is_closed());
+    }
+
+    #[test]
+    fn a_change_that_fails_changes_nothing() {
+        let stream = stream(1);
+        let before = stream.meta().clone();
+        let failed = stream.change(|meta| {
+            meta.retention_us = 7;
+            Err::<(), _>("no")
+        });
+        assert_eq!((failed, &*stream.meta()), (Err("no"), &before));
     }
 }

@@ -5,6 +5,8 @@ mod shards;
 mod streams;
 mod write;
 
+use std::sync::Arc;
+
 use super::{
     account::Account,
     error::{ApiError, ErrorKind},
@@ -12,6 +14,13 @@ use super::{
 
 /// What a target header starts with.
 pub(crate) const TARGET_PREFIX: &str = "Kinesis_20131202.";
+
+/// What an operation answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// JSON; some answers are empty.
+    Body(Vec<u8>),
+}
 
 /// The operations that are served. Every other answers `UnknownOperationException`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +60,9 @@ impl Operation {
         })
     }
 
-    /// Runs it on a body and gives the answer's body; some answers have none.
-    pub(crate) fn run(self, account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-        match self {
+    /// Runs it on a body of JSON.
+    pub(crate) fn run(self, account: &Arc<Account>, body: &[u8]) -> Result<Reply, ApiError> {
+        let answer = match self {
             Self::CreateStream => streams::create(account, body),
             Self::DeleteStream => streams::delete(account, body),
             Self::DescribeStream => streams::describe(account, body),
@@ -64,6 +73,7 @@ impl Operation {
             Self::PutRecords => write::put_records(account, body),
             Self::GetShardIterator => read::shard_iterator(account, body),
             Self::GetRecords => read::records(account, body),
-        }
+        };
+        answer.map(Reply::Body)
     }
 }

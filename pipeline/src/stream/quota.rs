@@ -103,6 +103,14 @@ impl WriteQuota {
         }))
     }
 
+    /// A stream of larger records lets a shard take more at once; what is in the tank stays, up to its new size.
+    pub(crate) fn set_max_record_bytes(&mut self, max_record_bytes: u64) {
+        if let Some((_, bytes)) = &mut self.0 {
+            bytes.capacity = millionths(u64::try_from(bytes.rate).unwrap_or(0).max(max_record_bytes));
+            bytes.level = bytes.level.min(bytes.capacity);
+        }
+    }
+
     /// Takes one record of this size from both buckets, or nothing from either.
     pub(crate) fn admit(&mut self, now_us: u64, record_bytes: usize) -> bool {
         let Some((records, bytes)) = &mut self.0 else { return true };

@@ -1,9 +1,10 @@
 //! Which shard a record belongs to: AWS's hash key ranges.
 
 use md5::{Digest as _, Md5};
+use serde::{Deserialize, Serialize};
 
 /// An inclusive range of hash keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HashRange {
     pub(crate) start: u128,
     pub(crate) end: u128,

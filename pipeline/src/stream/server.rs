@@ -18,10 +18,11 @@ use tokio::{
 };
 
 use super::{
-    account::Account,
+    account::{Account, AccountSettings},
     clock::{Clock, SystemClock},
-    data_stream::{DEFAULT_MAX_RECORD_KIB, StreamMode, StreamShape},
+    data_stream::StreamShape,
     error::{ApiError, ServeError},
+    meta::{DEFAULT_MAX_RECORD_KIB, StreamMode},
     metrics::StreamMetrics,
     quota::Quotas,
     validate::Violations,
@@ -49,6 +50,9 @@ pub struct ServerConfig {
     /// Memory for stored records over all streams, bytes. When it is full and nothing has outlived its retention,
     /// records are refused with `InternalFailure`, which AWS's clients retry.
     pub capacity_bytes: u64,
+    /// How long a stream stays CREATING, UPDATING or DELETING before the change is complete. Streams made at the start
+    /// are active at once.
+    pub settle: Duration,
     /// The limits that are enforced.
     pub quotas: Quotas,
     /// The time.
@@ -56,13 +60,14 @@ pub struct ServerConfig {
 }
 
 impl Default for ServerConfig {
-    /// A free loopback port, no streams, 24 h, 2 GiB, AWS's limits, the wall clock.
+    /// A free loopback port, no streams, 24 h, 2 GiB, changes complete at once, AWS's limits, the wall clock.
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             streams: Vec::new(),
             retention: Duration::from_secs(24 * 3600),
             capacity_bytes: 2 << 30,
+            settle: Duration::ZERO,
             quotas: Quotas::aws(),
             clock: Arc::new(SystemClock),
         }
@@ -86,8 +91,14 @@ impl StreamServer {
     /// or size is not one AWS takes, [`ServeError::NoRuntime`] outside a runtime.
     pub fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let runtime = tokio::runtime::Handle::try_current()?;
-        let retention_us = u64::try_from(config.retention.as_micros()).unwrap_or(u64::MAX);
-        let account = Arc::new(Account::new(config.capacity_bytes, retention_us, config.quotas, config.clock));
+        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let account = Arc::new(Account::new(AccountSettings {
+            capacity_bytes: config.capacity_bytes,
+            retention_us: microseconds(config.retention),
+            settle_us: microseconds(config.settle),
+            quotas: config.quotas,
+            clock: config.clock,
+        }));
         for (name, shards) in config.streams {
             create(&account, &name, shards)
                 .map_err(|reason| ServeError::Stream { name, reason: reason.to_string() })?;
@@ -137,8 +148,13 @@ fn create(account: &Account, name: &str, shards: u32) -> Result<(), ApiError> {
     violations.name(name, "streamName");
     violations.range(i64::from(shards), "shardCount", 1, i64::from(i32::MAX));
     violations.finish()?;
-    let shape = StreamShape { mode: StreamMode::Provisioned, shards, max_record_kib: DEFAULT_MAX_RECORD_KIB };
-    account.create(name, shape)
+    let shape = StreamShape {
+        mode: StreamMode::Provisioned,
+        shards,
+        max_record_kib: DEFAULT_MAX_RECORD_KIB,
+        retention_us: account.retention_us,
+    };
+    account.create_active(name, shape)
 }
 
 /// Accepts connections until the other end of `stopped` is gone, then waits for them.

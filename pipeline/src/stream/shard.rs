@@ -1,10 +1,11 @@
 //! One shard: its log behind one lock, the limits in front of it, and what it counted.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering};
 
 use super::{
     capacity::{Capacity, Reservation},
     log::{Log, StoredRecord, memory_cost},
+    meta::ShardMeta,
     metrics::ShardMetrics,
     quota::{Quotas, ReadQuota, WriteQuota},
     routing::HashRange,
@@ -21,8 +22,8 @@ pub(crate) const MAX_READ_BYTES: usize = 10 << 20;
 pub(crate) struct Incoming<'a> {
     /// Its place in the call, and in the outcomes.
     pub(crate) slot: usize,
-    /// The number of its shard.
-    pub(crate) shard: u32,
+    /// The place of its shard among the open ones of the topology it was routed on.
+    pub(crate) place: usize,
     /// Partition key, then data.
     pub(crate) payload: &'a [u8],
     /// Bytes of the partition key.
@@ -38,6 +39,8 @@ pub(crate) enum Outcome {
     Throttled,
     /// The server's memory is full.
     Full,
+    /// The shard was closed meanwhile: another one takes the record now.
+    Moved,
 }
 
 /// What a read found.
@@ -51,6 +54,8 @@ pub(crate) struct ReadBatch {
     pub(crate) next: u64,
     /// Age of the oldest record not yet read; 0 only at the tip.
     pub(crate) millis_behind: u64,
+    /// The shard is closed and nothing is left to read.
+    pub(crate) ended: bool,
 }
 
 /// The shard's read limits are used up.
@@ -64,7 +69,8 @@ pub(crate) struct Shard {
     pub(crate) number: u32,
     pub(crate) range: HashRange,
     pub(crate) created_us: u64,
-    retention_us: u64,
+    parents: [Option<u32>; 2],
+    retention_us: Arc<AtomicU64>,
     capacity: Arc<Capacity>,
     state: Mutex<State>,
 }
@@ -75,6 +81,8 @@ struct State {
     write: WriteQuota,
     read: ReadQuota,
     counts: Counts,
+    /// The index of the ending sequence number, once there is one.
+    end_index: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -91,8 +99,7 @@ struct Counts {
 /// What all shards of a stream share.
 #[derive(Debug, Clone)]
 pub(crate) struct ShardSettings {
-    pub(crate) created_us: u64,
-    pub(crate) retention_us: u64,
+    pub(crate) retention_us: Arc<AtomicU64>,
     pub(crate) max_record_bytes: u64,
     pub(crate) quotas: Quotas,
     pub(crate) capacity: Arc<Capacity>,
@@ -104,20 +111,22 @@ pub(crate) fn shard_id(number: u32) -> String {
 }
 
 impl Shard {
-    pub(crate) fn new(number: u32, range: HashRange, settings: &ShardSettings) -> Self {
-        let now_us = settings.created_us;
+    pub(crate) fn new(number: u32, facts: &ShardMeta, settings: &ShardSettings) -> Self {
+        let now_us = facts.created_us;
         Self {
             id: shard_id(number),
             number,
-            range,
+            range: facts.range,
             created_us: now_us,
-            retention_us: settings.retention_us,
+            parents: [facts.parent, facts.adjacent_parent],
+            retention_us: Arc::clone(&settings.retention_us),
             capacity: Arc::clone(&settings.capacity),
             state: Mutex::new(State {
                 log: Log::new(),
                 write: WriteQuota::new(settings.quotas.write, settings.max_record_bytes, now_us),
                 read: ReadQuota::new(settings.quotas.read, now_us),
                 counts: Counts::default(),
+                end_index: facts.closed.map(|closing| closing.end_index),
             }),
         }
     }
@@ -137,6 +146,35 @@ impl Shard {
         self.sequence(0, self.created_us)
     }
 
+    /// The number that closes the shard's range of numbers: larger than every record's. `None` while it is open.
+    pub(crate) fn ending_sequence(&self) -> Option<SequenceNumber> {
+        let state = self.lock();
+        let last_us = state.log.last_arrival_us().max(self.created_us);
+        state.end_index.map(|index| self.sequence(index, last_us))
+    }
+
+    /// The shards this one came from.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = u32> {
+        self.parents.into_iter().flatten()
+    }
+
+    /// Whether the shard takes no more records.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().end_index.is_some()
+    }
+
+    /// Ends the shard and gives the index of its ending sequence number. A shard that is closed stays as it is.
+    pub(crate) fn close(&self) -> u64 {
+        let mut state = self.lock();
+        let tip = state.log.tip();
+        *state.end_index.get_or_insert(tip)
+    }
+
+    /// A new largest record changes how much may be written at once.
+    pub(crate) fn set_max_record_bytes(&self, bytes: u64) {
+        self.lock().write.set_max_record_bytes(bytes);
+    }
+
     /// Memory these records will hold when all of them are stored.
     pub(crate) fn cost_of(records: &[Incoming<'_>]) -> u64 {
         records.iter().map(|record| memory_cost(record.payload.len())).sum()
@@ -152,6 +190,10 @@ impl Shard {
         outcomes: &mut [Outcome],
     ) {
         let mut state = self.lock();
+        if state.end_index.is_some() {
+            records.iter().for_each(|record| outcomes[record.slot] = Outcome::Moved);
+            return;
+        }
         let Some(mut reservation) = reservation else {
             state.counts.full += records.len() as u64;
             records.iter().for_each(|record| outcomes[record.slot] = Outcome::Full);
@@ -190,7 +232,8 @@ impl Shard {
         let next = first + records.len() as u64;
         // Behind by less than a millisecond is still behind: zero says that there is nothing left.
         let behind_us = state.log.arrival_us_at(next).map(|arrival_us| now_us.saturating_sub(arrival_us));
-        Ok(ReadBatch { first, records, next, millis_behind: behind_us.map_or(0, |us| (us / 1_000).max(1)) })
+        let ended = state.end_index.is_some_and(|end| next >= end);
+        Ok(ReadBatch { first, records, next, millis_behind: behind_us.map_or(0, |us| (us / 1_000).max(1)), ended })
     }
 
     /// Takes one GetShardIterator call from the read limits and gives the position that `place` finds.
@@ -232,7 +275,7 @@ impl Shard {
     }
 
     fn trim_locked(&self, state: &mut State, now_us: u64) {
-        let freed = state.log.trim(now_us.saturating_sub(self.retention_us));
+        let freed = state.log.trim(now_us.saturating_sub(self.retention_us.load(Ordering::Relaxed)));
         if freed > 0 {
             self.capacity.release(freed);
         }
@@ -259,20 +302,21 @@ mod tests {
 
     fn shard(quotas: Quotas, capacity_bytes: u64) -> Shard {
         let settings = ShardSettings {
-            created_us: T0_US,
-            retention_us: 60_000_000,
+            retention_us: Arc::new(AtomicU64::new(60_000_000)),
             max_record_bytes: 1 << 20,
             quotas,
             capacity: Capacity::new(capacity_bytes),
         };
-        Shard::new(3, HashRange { start: 0, end: u128::MAX }, &settings)
+        let range = HashRange { start: 0, end: u128::MAX };
+        let facts = ShardMeta { range, created_us: T0_US, parent: None, adjacent_parent: None, closed: None };
+        Shard::new(3, &facts, &settings)
     }
 
     fn put(shard: &Shard, now_us: u64, payloads: &[&[u8]]) -> Vec<Outcome> {
         let records: Vec<_> = payloads
             .iter()
             .enumerate()
-            .map(|(slot, payload)| Incoming { slot, shard: 3, payload, key_bytes: 1 })
+            .map(|(slot, payload)| Incoming { slot, place: 0, payload, key_bytes: 1 })
             .collect();
         let mut outcomes = vec![Outcome::Full; records.len()];
         shard.append(now_us, &records, shard.capacity.reserve(Shard::cost_of(&records)), &mut outcomes);
@@ -344,6 +388,16 @@ mod tests {
         assert_eq!(behind(T0_US + 5_000_000, 0, 2), 0);
         assert_eq!(behind(T0_US + 2_000_000, 0, 1), 1);
         assert_eq!(behind(T0_US + 5_000_000, 3, 10), 0);
+    }
+
+    #[test]
+    fn a_closed_shard_gives_what_it_holds_and_takes_nothing_more() {
+        let shard = shard(Quotas::off(), 1 << 20);
+        put(&shard, T0_US, &[b"ka", b"kb"]);
+        assert_eq!((shard.close(), shard.close()), (3, 3));
+        assert_eq!(put(&shard, T0_US, &[b"kc"]), [Outcome::Moved]);
+        let ended = |position, max| shard.read(T0_US, position, max).unwrap().ended;
+        assert_eq!((ended(0, 1), ended(0, 2), ended(3, 1)), (false, true, true));
     }
 
     #[test]

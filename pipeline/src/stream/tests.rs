@@ -6,10 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    account::Account,
-    clock::ManualClock,
+    account::{Account, AccountSettings},
+    clock::{Clock, ManualClock},
     error::ApiError,
-    operations::{Operation, TARGET_PREFIX},
+    operations::{Operation, Reply, TARGET_PREFIX},
     quota::Quotas,
 };
 
@@ -23,7 +23,7 @@ const SECOND_US: u64 = 1_000_000;
 
 /// One account on a clock that stands still.
 struct Bench {
-    account: Account,
+    account: Arc<Account>,
     clock: Arc<ManualClock>,
 }
 
@@ -34,8 +34,9 @@ impl Bench {
 
     fn with(quotas: Quotas, capacity_bytes: u64, retention_us: u64) -> Self {
         let clock = Arc::new(ManualClock::new(T0_US));
-        let account = Account::new(capacity_bytes, retention_us, quotas, Arc::<ManualClock>::clone(&clock));
-        Self { account, clock }
+        let clock_of_account: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let settings = AccountSettings { capacity_bytes, retention_us, settle_us: 0, quotas, clock: clock_of_account };
+        Self { account: Arc::new(Account::new(settings)), clock }
     }
 
     fn with_stream(quotas: Quotas, shards: u32) -> Self {
@@ -46,7 +47,7 @@ impl Bench {
 
     fn call(&self, operation: &str, body: Value) -> Result<Value, ApiError> {
         let operation = Operation::from_target(&format!("{TARGET_PREFIX}{operation}"))?;
-        let answer = operation.run(&self.account, body.to_string().as_bytes())?;
+        let Reply::Body(answer) = operation.run(&self.account, body.to_string().as_bytes())?;
         Ok(if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer).unwrap() })
     }
 

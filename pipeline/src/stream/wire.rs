@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{
     account::Account,
     error::{ApiError, ErrorKind},
-    operations::{Operation, TARGET_PREFIX},
+    operations::{Operation, Reply, TARGET_PREFIX},
 };
 
 /// The largest body that is read: 10 MiB of records as base64 are 13.4 MiB, keys and syntax come on top.
@@ -71,7 +71,7 @@ impl Gateway {
     async fn call(&self, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
         let operation = Operation::from_target(target(request.headers()))?;
         let (body, _permit) = self.read_body(request.into_body()).await?;
-        let answer = operation.run(&self.account, &body);
+        let answer = operation.run(&self.account, &body).map(|Reply::Body(answer)| answer);
         match &answer {
             Ok(answer) => {
                 tracing::trace!(?operation, request_bytes = body.len(), answer_bytes = answer.len(), "answered")

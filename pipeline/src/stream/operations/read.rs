@@ -1,8 +1,10 @@
 //! GetShardIterator and GetRecords.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stream::{
     account::{ACCOUNT_ID, Account, throttle_text},
@@ -11,7 +13,8 @@ use crate::stream::{
     iterator::{MAX_TOKEN_CHARS, ShardIterator},
     json::{self, Text, Timestamp, push_string},
     sequence::{DIGITS, SequenceNumber},
-    shard::{MAX_READ_RECORDS, ReadBatch, Shard},
+    shard::{MAX_READ_RECORDS, ReadBatch, Shard, shard_id},
+    topology::Topology,
     validate::{StreamTarget, Violations, is_number},
 };
 
@@ -67,8 +70,8 @@ pub(super) fn shard_iterator(account: &Account, body: &[u8]) -> Result<Vec<u8>, 
 
     let now_us = account.clock.now_us();
     let start = start_of(&request, now_us)?;
-    let stream = account.stream(target.resolve()?)?;
-    let shard = find_shard(&stream, shard_id.unwrap_or_default())?;
+    let stream = account.usable(target.resolve()?)?;
+    let shard = &*find_shard(&stream, shard_id.unwrap_or_default())?;
     let numbered = match &start {
         Start::AtNumber(text) => numbered_position(&stream, shard, text)?,
         Start::AfterNumber(text) => numbered_position(&stream, shard, text)? + 1,
@@ -128,7 +131,7 @@ fn numbered_position(stream: &DataStream, shard: &Shard, text: &str) -> Result<u
     })
 }
 
-fn find_shard<'a>(stream: &'a DataStream, id: &str) -> Result<&'a Shard, ApiError> {
+fn find_shard(stream: &DataStream, id: &str) -> Result<Arc<Shard>, ApiError> {
     stream.shard(id).map_err(|reason| {
         ApiError::not_found(match reason {
             ShardLookup::NotAShardId => {
@@ -184,25 +187,50 @@ pub(super) fn records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErro
     if target.arn.is_some() && target.resolve()? != iterator.stream {
         return Err(ApiError::invalid_argument("The ShardIterator is not of the stream that StreamARN names."));
     }
-    let stream = account.stream(&iterator.stream)?;
-    let shard = stream.shards.get(iterator.shard as usize).filter(|_| stream.created_us == iterator.stream_created_us);
+    let stream = account.usable(&iterator.stream)?;
+    let topology = stream.topology();
+    let shard = topology.shard(iterator.shard).filter(|_| stream.created_us == iterator.stream_created_us);
     // The stream was deleted and made again: its shards are others.
     let shard = shard.ok_or_else(|| ApiError::invalid_argument("Invalid ShardIterator."))?;
     let batch = shard.read(now_us, iterator.position, usize::try_from(limit).unwrap_or(0));
     let batch = batch.map_err(|_| throttled(&stream, shard))?;
-    let next = iterator_at(&stream, shard, batch.next, now_us).seal(&account.sealer);
-    Ok(write_batch(shard, &batch, &next))
+    // A shard that has ended has nothing to go on with; its children have.
+    let next = (!batch.ended).then(|| iterator_at(&stream, shard, batch.next, now_us).seal(&account.sealer));
+    let children = if batch.ended { child_shards(&topology, shard.number) } else { Vec::new() };
+    Ok(write_batch(shard, &batch, next.as_deref(), &children))
+}
+
+/// The children of a shard as GetRecords and SubscribeToShard name them at its end.
+fn child_shards(topology: &Topology, number: u32) -> Vec<Value> {
+    let child = |shard: &Arc<Shard>| {
+        json!({
+            "ShardId": shard.id,
+            "ParentShards": shard.parents().map(shard_id).collect::<Vec<_>>(),
+            "HashKeyRange": {
+                "StartingHashKey": shard.range.start.to_string(),
+                "EndingHashKey": shard.range.end.to_string(),
+            },
+        })
+    };
+    topology.children(number).map(child).collect()
 }
 
 /// The answer of GetRecords, written once into memory of about the right size.
-fn write_batch(shard: &Shard, batch: &ReadBatch, next: &str) -> Vec<u8> {
+fn write_batch(shard: &Shard, batch: &ReadBatch, next: Option<&str>, children: &[Value]) -> Vec<u8> {
     let payload: usize = batch.records.iter().map(|record| record.size() * 4 / 3).sum();
-    let mut out = String::with_capacity(payload + batch.records.len() * (DIGITS + 112) + next.len() + 96);
+    let mut out = String::with_capacity(payload + batch.records.len() * (DIGITS + 112) + 512);
     out.push_str("{\"MillisBehindLatest\":");
     out.push_str(&batch.millis_behind.to_string());
-    out.push_str(",\"NextShardIterator\":\"");
-    out.push_str(next);
-    out.push_str("\",\"Records\":[");
+    if let Some(next) = next {
+        out.push_str(",\"NextShardIterator\":\"");
+        out.push_str(next);
+        out.push('"');
+    }
+    if !children.is_empty() {
+        out.push_str(",\"ChildShards\":");
+        out.push_str(&Value::from(children).to_string());
+    }
+    out.push_str(",\"Records\":[");
     for (index, record) in (batch.first..).zip(&batch.records) {
         if index > batch.first {
             out.push(',');

@@ -67,7 +67,8 @@ pub(super) fn list(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> 
         None => first_page(account, &request)?,
     };
     let limit = request.max_results.and_then(|max| usize::try_from(max).ok()).unwrap_or(MAX_PAGE).min(MAX_PAGE);
-    let shards: Vec<_> = stream.shards.iter().filter(|shard| shard.number >= from).take(limit + 1).collect();
+    let topology = stream.topology();
+    let shards: Vec<_> = topology.shards().filter(|shard| shard.number >= from).take(limit + 1).collect();
     let page = &shards[..shards.len().min(limit)];
     let mut value = json!({ "Shards": page.iter().map(|shard| shard_value(shard)).collect::<Vec<_>>() });
     if let Some(next) = shards.get(limit) {
@@ -116,8 +117,7 @@ fn target<'a>(request: &'a ListShards<'_>) -> StreamTarget<'a> {
     }
 }
 
-/// The stream and the first shard of a list that starts. No shard is ever closed here, so of the filters only
-/// AFTER_SHARD_ID leaves anything out.
+/// The stream and the first shard of a list that starts.
 fn first_page(account: &Account, request: &ListShards<'_>) -> Result<(Arc<DataStream>, u32), ApiError> {
     if request.stream_name.is_none() && request.stream_arn.is_none() {
         return Err(ApiError::invalid_argument("Either NextToken or StreamName should be provided."));
@@ -131,12 +131,13 @@ fn first_page(account: &Account, request: &ListShards<'_>) -> Result<(Arc<DataSt
     let filter = request.shard_filter.as_ref();
     let filter = filter.filter(|filter| filter.kind.as_ref().is_some_and(|kind| kind.as_str() == "AFTER_SHARD_ID"));
     let after_ids = [request.exclusive_start_shard_id.as_ref(), filter.and_then(|filter| filter.shard_id.as_ref())];
+    let topology = stream.topology();
     let after = |id: &Text<'_>| {
         let id = full_shard_id(id.as_str());
-        stream.shards.iter().take_while(|shard| shard.id <= id).count()
+        topology.shards().take_while(|shard| shard.id <= id).last().map_or(0, |shard| shard.number + 1)
     };
     let from = after_ids.into_iter().flatten().map(after).max().unwrap_or(0);
-    Ok((stream, u32::try_from(from).unwrap_or(u32::MAX)))
+    Ok((stream, from))
 }
 
 /// The stream and the first shard of the page a token names. A token excludes everything else that names a start.

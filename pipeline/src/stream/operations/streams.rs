@@ -1,14 +1,17 @@
 //! Streams: create, delete, describe, list.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::stream::{
     account::Account,
-    data_stream::{DEFAULT_MAX_RECORD_KIB, DataStream, StreamMode, StreamShape, full_shard_id},
+    data_stream::{DataStream, StreamShape, full_shard_id},
     error::ApiError,
     json::{self, Text, seconds},
-    shard::Shard,
+    meta::{DEFAULT_MAX_RECORD_KIB, StreamMeta, StreamMode, StreamStatus},
+    shard::{Shard, shard_id},
     token::TokenKind,
     validate::{StreamTarget, Violations},
 };
@@ -71,7 +74,10 @@ pub(super) fn create(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError
         }
     };
     let max_record_kib = u32::try_from(max_record_kib).unwrap_or(DEFAULT_MAX_RECORD_KIB);
-    account.create(name.unwrap_or_default(), StreamShape { mode, shards, max_record_kib })?;
+    account.create(
+        name.unwrap_or_default(),
+        StreamShape { mode, shards, max_record_kib, retention_us: account.retention_us },
+    )?;
     Ok(Vec::new())
 }
 
@@ -119,10 +125,12 @@ pub(super) fn describe(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErr
 
     let stream = account.stream(request.target().resolve()?)?;
     let after = after.map(full_shard_id);
-    let later = |shard: &&Shard| after.as_ref().is_none_or(|after| shard.id > *after);
-    let mut rest = stream.shards.iter().filter(later).peekable();
-    let page: Vec<_> = rest.by_ref().take(usize::try_from(limit).unwrap_or(0)).map(shard_value).collect();
-    let mut description = description(&stream);
+    let topology = stream.topology();
+    let later = |shard: &&Arc<Shard>| after.as_ref().is_none_or(|after| shard.id > *after);
+    let mut rest = topology.shards().filter(later).peekable();
+    let page = rest.by_ref().take(usize::try_from(limit).unwrap_or(0)).map(|shard| shard_value(shard));
+    let page: Vec<_> = page.collect();
+    let mut description = description(account, &stream);
     description["Shards"] = Value::Array(page);
     description["HasMoreShards"] = Value::Bool(rest.peek().is_some());
     json::answer(&json!({ "StreamDescription": description }))
@@ -135,38 +143,52 @@ pub(super) fn summarize(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiEr
     violations.finish()?;
 
     let stream = account.stream(request.target().resolve()?)?;
-    let mut summary = description(&stream);
-    summary["OpenShardCount"] = json!(stream.shards.len());
+    let mut summary = description(account, &stream);
+    let meta = stream.meta();
+    summary["OpenShardCount"] = json!(meta.open_shards().count());
     summary["ConsumerCount"] = json!(0);
-    summary["MaxRecordSizeInKiB"] = json!(stream.shape.max_record_kib);
+    summary["MaxRecordSizeInKiB"] = json!(meta.max_record_kib);
     json::answer(&json!({ "StreamDescriptionSummary": summary }))
 }
 
 /// What both descriptions say.
-fn description(stream: &DataStream) -> Value {
+fn description(account: &Account, stream: &DataStream) -> Value {
+    let meta = stream.meta();
     json!({
         "StreamName": stream.name,
         "StreamARN": stream.arn,
-        "StreamStatus": "ACTIVE",
-        "StreamModeDetails": { "StreamMode": stream.shape.mode.name() },
-        "RetentionPeriodHours": stream.retention_us.div_ceil(3_600_000_000),
+        "StreamStatus": status_name(account, &meta),
+        "StreamModeDetails": { "StreamMode": meta.mode.name() },
+        "RetentionPeriodHours": meta.retention_us.div_ceil(3_600_000_000),
         "StreamCreationTimestamp": seconds(stream.created_us),
-        "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
+        "EnhancedMonitoring": [{ "ShardLevelMetrics": meta.shard_level_metrics }],
         "EncryptionType": "NONE",
         "KeyId": null,
     })
 }
 
+/// The status as AWS writes it. A stream whose deletion settled between two looks is still being deleted.
+fn status_name(account: &Account, meta: &StreamMeta) -> &'static str {
+    meta.status(account.clock.now_us()).unwrap_or(StreamStatus::Deleting).name()
+}
+
 /// A shard as DescribeStream and ListShards show it.
 pub(super) fn shard_value(shard: &Shard) -> Value {
-    json!({
+    let mut value = json!({
         "ShardId": shard.id,
         "HashKeyRange": {
             "StartingHashKey": shard.range.start.to_string(),
             "EndingHashKey": shard.range.end.to_string(),
         },
         "SequenceNumberRange": { "StartingSequenceNumber": shard.starting_sequence().to_string() },
-    })
+    });
+    for (member, parent) in ["ParentShardId", "AdjacentParentShardId"].into_iter().zip(shard.parents()) {
+        value[member] = json!(shard_id(parent));
+    }
+    if let Some(ending) = shard.ending_sequence() {
+        value["SequenceNumberRange"]["EndingSequenceNumber"] = json!(ending.to_string());
+    }
+    value
 }
 
 #[derive(Deserialize)]
@@ -214,16 +236,21 @@ pub(super) fn list(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> 
     let mut value = json!({
         "StreamNames": names,
         "HasMoreStreams": has_more,
-        "StreamSummaries": streams.iter().map(|stream| json!({
-            "StreamName": stream.name,
-            "StreamARN": stream.arn,
-            "StreamStatus": "ACTIVE",
-            "StreamModeDetails": { "StreamMode": stream.shape.mode.name() },
-            "StreamCreationTimestamp": seconds(stream.created_us),
-        })).collect::<Vec<_>>(),
+        "StreamSummaries": streams.iter().map(|stream| summary(account, stream)).collect::<Vec<_>>(),
     });
     if let (true, Some(last)) = (has_more, names.last()) {
         value["NextToken"] = json!(account.sealer.seal(TokenKind::StreamPage, last.as_bytes()));
     }
     json::answer(&value)
+}
+
+fn summary(account: &Account, stream: &DataStream) -> Value {
+    let meta = stream.meta();
+    json!({
+        "StreamName": stream.name,
+        "StreamARN": stream.arn,
+        "StreamStatus": status_name(account, &meta),
+        "StreamModeDetails": { "StreamMode": meta.mode.name() },
+        "StreamCreationTimestamp": seconds(stream.created_us),
+    })
 }

@@ -1,5 +1,7 @@
 //! PutRecord and PutRecords: read, check everything, route, then store shard by shard.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::json;
@@ -104,22 +106,21 @@ pub(super) fn put_record(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiE
     }
     violations.finish()?;
 
-    let stream = account.stream(target.resolve()?)?;
+    let stream = account.usable(target.resolve()?)?;
     if let Some(number) = ordering.filter(|number| SequenceNumber::parse(number).is_none()) {
         return Err(ApiError::invalid_argument(format!(
             "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {} is invalid.",
             stream.name
         )));
     }
-    let incoming = block.route(&stream)?;
-    let [record] = incoming.as_slice() else {
+    let placed = store(account, &stream, &block.records_for(&stream)?);
+    let [Placed { shard, outcome }] = placed.as_slice() else {
         return Err(ApiError::new(ErrorKind::InternalFailure, "A PutRecord call holds one record."));
     };
-    let shard = &stream.shards[record.shard as usize];
-    match store(account, &stream, &incoming)[0] {
+    match outcome {
         Outcome::Stored(number) => json::answer(&json!({ "ShardId": shard.id, "SequenceNumber": number.to_string() })),
         Outcome::Throttled => Err(ApiError::new(ErrorKind::ThroughputExceeded, throttle_text(&stream.name, &shard.id))),
-        Outcome::Full => Err(ApiError::new(ErrorKind::InternalFailure, account.full_text())),
+        Outcome::Full | Outcome::Moved => Err(ApiError::new(ErrorKind::InternalFailure, account.full_text())),
     }
 }
 
@@ -134,10 +135,9 @@ pub(super) fn put_records(account: &Account, body: &[u8]) -> Result<Vec<u8>, Api
     let block = decode(request.records.as_ref(), body.len(), &mut violations)?;
     violations.finish()?;
 
-    let stream = account.stream(target.resolve()?)?;
-    let incoming = block.route(&stream)?;
-    let outcomes = store(account, &stream, &incoming);
-    Ok(write_outcomes(account, &stream, &incoming, &outcomes))
+    let stream = account.usable(target.resolve()?)?;
+    let placed = store(account, &stream, &block.records_for(&stream)?);
+    Ok(write_outcomes(account, &stream, &placed))
 }
 
 /// Decodes and checks every record of a call.
@@ -208,20 +208,21 @@ impl Block {
         Ok(())
     }
 
-    /// The records with their shards, after the checks that need the stream.
-    fn route(&self, stream: &DataStream) -> Result<Vec<Incoming<'_>>, ApiError> {
+    /// The records, after the checks that need the stream.
+    fn records_for(&self, stream: &DataStream) -> Result<Vec<ToStore<'_>>, ApiError> {
         if self.payloads.len() > MAX_CALL_BYTES {
             return Err(ApiError::invalid_argument("Records size exceeds 10 MB limit"));
         }
-        let route = |(slot, record): (usize, &Decoded)| {
+        let max_record_bytes = stream.meta().max_record_bytes();
+        let checked = |(slot, record): (usize, &Decoded)| {
             let payload = &self.payloads[record.start..record.end];
-            if payload.len() > stream.max_record_bytes() {
+            if payload.len() > max_record_bytes {
                 return Err(ApiError::invalid_argument(format!(
-                    "Record {} holds {} bytes of data and partition key; stream {} takes records of at most {} bytes.",
+                    "Record {} holds {} bytes of data and partition key; stream {} takes records of at most \
+                     {max_record_bytes} bytes.",
                     slot + 1,
                     payload.len(),
                     stream.name,
-                    stream.max_record_bytes()
                 )));
             }
             let hash = match &record.hash {
@@ -233,37 +234,74 @@ impl Block {
                 }
             };
             let key_bytes = u32::try_from(record.key_bytes).unwrap_or(u32::MAX);
-            Ok(Incoming { slot, shard: stream.route(hash).number, payload, key_bytes })
+            Ok(ToStore { hash, payload, key_bytes })
         };
-        self.records.iter().enumerate().map(route).collect()
+        self.records.iter().enumerate().map(checked).collect()
     }
+}
+
+/// A record that may be stored.
+struct ToStore<'a> {
+    hash: u128,
+    payload: &'a [u8],
+    key_bytes: u32,
+}
+
+/// What became of a record, and on which shard.
+#[derive(Clone)]
+struct Placed {
+    shard: Arc<Shard>,
+    outcome: Outcome,
 }
 
 /// Stores the records, each shard's in their order under one lock, and gives what became of each.
-fn store(account: &Account, stream: &DataStream, incoming: &[Incoming<'_>]) -> Vec<Outcome> {
-    let mut outcomes = vec![Outcome::Full; incoming.len()];
-    let mut by_shard = incoming.to_vec();
-    by_shard.sort_by_key(|record| record.shard);
-    for group in by_shard.chunk_by(|a, b| a.shard == b.shard) {
-        let shard = &stream.shards[group[0].shard as usize];
-        let reservation = account.reserve(Shard::cost_of(group));
-        shard.append(account.clock.now_us(), group, reservation, &mut outcomes);
+fn store(account: &Account, stream: &DataStream, records: &[ToStore<'_>]) -> Vec<Placed> {
+    let mut topology = stream.topology();
+    let mut outcomes = vec![Outcome::Moved; records.len()];
+    let mut shards = vec![0; records.len()];
+    let mut placed = Vec::new();
+    loop {
+        let incoming = records.iter().enumerate().filter(|(slot, _)| outcomes[*slot] == Outcome::Moved);
+        let mut incoming: Vec<_> = incoming
+            .map(|(slot, record)| Incoming {
+                slot,
+                place: topology.route(record.hash),
+                payload: record.payload,
+                key_bytes: record.key_bytes,
+            })
+            .collect();
+        incoming.sort_by_key(|record| record.place);
+        for group in incoming.chunk_by(|a, b| a.place == b.place) {
+            let shard = &topology.open()[group[0].place];
+            let reservation = account.reserve(Shard::cost_of(group));
+            shard.append(account.clock.now_us(), group, reservation, &mut outcomes);
+            for record in group.iter().filter(|record| outcomes[record.slot] != Outcome::Moved) {
+                shards[record.slot] = placed.len();
+            }
+            placed.push(Arc::clone(shard));
+        }
+        if !outcomes.contains(&Outcome::Moved) {
+            break;
+        }
+        // A shard was closed between the look and the append. Its children are there as soon as the change is complete.
+        std::thread::yield_now();
+        topology = stream.topology();
     }
-    outcomes
+    let place = |(shard, outcome): (usize, Outcome)| Placed { shard: Arc::clone(&placed[shard]), outcome };
+    shards.into_iter().zip(outcomes).map(place).collect()
 }
 
 /// The answer of PutRecords, one entry per record in the call's order.
-fn write_outcomes(account: &Account, stream: &DataStream, incoming: &[Incoming<'_>], outcomes: &[Outcome]) -> Vec<u8> {
-    let refused = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Stored(_))).count();
-    let mut out = String::with_capacity(64 + outcomes.len() * (DIGITS + 64) + refused * 192);
+fn write_outcomes(account: &Account, stream: &DataStream, placed: &[Placed]) -> Vec<u8> {
+    let refused = placed.iter().filter(|placed| !matches!(placed.outcome, Outcome::Stored(_))).count();
+    let mut out = String::with_capacity(64 + placed.len() * (DIGITS + 64) + refused * 192);
     out.push_str("{\"FailedRecordCount\":");
     out.push_str(&refused.to_string());
     out.push_str(",\"Records\":[");
-    for (record, outcome) in incoming.iter().zip(outcomes) {
+    for Placed { shard, outcome } in placed {
         if !out.ends_with('[') {
             out.push(',');
         }
-        let shard = &stream.shards[record.shard as usize];
         match outcome {
             Outcome::Stored(number) => {
                 out.push_str("{\"SequenceNumber\":\"");
@@ -275,7 +313,7 @@ fn write_outcomes(account: &Account, stream: &DataStream, incoming: &[Incoming<'
             Outcome::Throttled => {
                 push_refusal(&mut out, ErrorKind::ThroughputExceeded, &throttle_text(&stream.name, &shard.id));
             }
-            Outcome::Full => push_refusal(&mut out, ErrorKind::InternalFailure, &account.full_text()),
+            Outcome::Full | Outcome::Moved => push_refusal(&mut out, ErrorKind::InternalFailure, &account.full_text()),
         }
     }
     out.push_str("]}");

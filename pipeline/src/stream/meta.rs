@@ -1,0 +1,159 @@
+//! What is true of a stream apart from its records: one plain value, so that it can be written down and read back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::routing::HashRange;
+
+/// The largest record of a stream that does not say otherwise, KiB (AWS).
+pub(crate) const DEFAULT_MAX_RECORD_KIB: u32 = 1_024;
+
+/// How the stream's capacity is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum StreamMode {
+    Provisioned,
+    OnDemand,
+}
+
+impl StreamMode {
+    pub(crate) const NAMES: [&str; 2] = ["PROVISIONED", "ON_DEMAND"];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Provisioned => "PROVISIONED",
+            Self::OnDemand => "ON_DEMAND",
+        }
+    }
+}
+
+/// Where a stream is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum StreamStatus {
+    Creating,
+    Active,
+    Updating,
+    Deleting,
+}
+
+impl StreamStatus {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "CREATING",
+            Self::Active => "ACTIVE",
+            Self::Updating => "UPDATING",
+            Self::Deleting => "DELETING",
+        }
+    }
+}
+
+/// A status that something was put into, and when it passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Transition {
+    pub(crate) status: StreamStatus,
+    /// From here on the stream is active, or gone if it was being deleted.
+    pub(crate) settles_us: u64,
+}
+
+/// The facts of one stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StreamMeta {
+    pub(crate) name: String,
+    /// When it was made. With the name it tells this stream from a later one of the same name.
+    pub(crate) created_us: u64,
+    pub(crate) transition: Transition,
+    pub(crate) mode: StreamMode,
+    pub(crate) max_record_kib: u32,
+    pub(crate) retention_us: u64,
+    /// Every shard that is still listed, by number: the open ones and the closed ones within retention.
+    pub(crate) shards: BTreeMap<u32, ShardMeta>,
+    /// The number the next shard will get.
+    pub(crate) next_shard: u32,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) shard_level_metrics: BTreeSet<String>,
+}
+
+/// The facts of one shard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ShardMeta {
+    pub(crate) range: HashRange,
+    pub(crate) created_us: u64,
+    pub(crate) parent: Option<u32>,
+    /// The second parent of a merge.
+    pub(crate) adjacent_parent: Option<u32>,
+    pub(crate) closed: Option<Closing>,
+}
+
+/// The end of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closing {
+    pub(crate) at_us: u64,
+    /// The index of the ending sequence number: one past the last record, so that it is larger than every record's.
+    pub(crate) end_index: u64,
+}
+
+impl StreamMeta {
+    /// The status at a time. `None`: the stream has been deleted.
+    pub(crate) fn status(&self, now_us: u64) -> Option<StreamStatus> {
+        let Transition { status, settles_us } = self.transition;
+        match status {
+            status if now_us < settles_us => Some(status),
+            StreamStatus::Deleting => None,
+            _ => Some(StreamStatus::Active),
+        }
+    }
+
+    /// Largest record, data and partition key, bytes.
+    pub(crate) const fn max_record_bytes(&self) -> usize {
+        self.max_record_kib as usize * 1024
+    }
+
+    pub(crate) fn open_shards(&self) -> impl Iterator<Item = (u32, &ShardMeta)> {
+        self.shards.iter().filter(|(_, shard)| shard.closed.is_none()).map(|(number, shard)| (*number, shard))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(status: StreamStatus, settles_us: u64) -> StreamMeta {
+        let shard = ShardMeta {
+            range: HashRange { start: 1 << 127, end: u128::MAX },
+            created_us: 5,
+            parent: None,
+            adjacent_parent: Some(7),
+            closed: Some(Closing { at_us: 9, end_index: 3 }),
+        };
+        StreamMeta {
+            name: "s".to_owned(),
+            created_us: 5,
+            transition: Transition { status, settles_us },
+            mode: StreamMode::OnDemand,
+            max_record_kib: 2_048,
+            retention_us: 1,
+            shards: BTreeMap::from([(2, shard)]),
+            next_shard: 3,
+            tags: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+            shard_level_metrics: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn a_transition_passes_at_its_time() {
+        let creating = meta(StreamStatus::Creating, 100);
+        assert_eq!(
+            (creating.status(99), creating.status(100)),
+            (Some(StreamStatus::Creating), Some(StreamStatus::Active))
+        );
+        let deleting = meta(StreamStatus::Deleting, 100);
+        assert_eq!((deleting.status(99), deleting.status(100)), (Some(StreamStatus::Deleting), None));
+    }
+
+    #[test]
+    fn what_is_written_down_reads_back() {
+        let meta = meta(StreamStatus::Updating, u64::MAX);
+        let text = serde_json::to_vec(&meta).unwrap();
+        assert_eq!(serde_json::from_slice::<StreamMeta>(&text).unwrap(), meta);
+    }
+}
