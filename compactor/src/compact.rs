@@ -24,7 +24,7 @@ use std::{
 };
 
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use millrace_reports::{latency::HopRecorder, record::CompactionRecord};
 use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
@@ -86,30 +86,33 @@ impl Compactor {
     ///
     /// # Errors
     /// [`CompactError`]; see [`CompactError::is_configuration`].
-    pub async fn open(config: CompactorConfig) -> Result<Self, CompactError> {
-        if config.lake.url == config.table.url {
-            return Err(CompactError::Schema(format!("lake and table are the same place: {}", config.lake.url)));
-        }
-        let quarantine = config.table.sibling(quarantine::SUFFIX)?;
-        let lake_id = config.table.url.make_relative(&config.lake.url).unwrap_or_else(|| config.lake.url.to_string());
-        let mut compactor = Self {
-            quarantine,
-            lake_id,
-            target: None,
-            committed: 0,
-            seen: Seen::default(),
-            passes: 0,
-            totals: PassReport::default(),
-            progress: Arc::default(),
-            config,
-        };
-        let declared = TableSchema::declared(&compactor.config.spec)?;
-        compactor.target = compactor.open_target(declared).await?;
-        if let Some((table, _)) = &compactor.target {
-            compactor.committed = table.sequence().await?;
-            compactor.seen = Seen::load(&compactor.config.table, compactor.committed).await?;
-        }
-        Ok(compactor)
+    pub fn open(config: CompactorConfig) -> BoxFuture<'static, Result<Self, CompactError>> {
+        Box::pin(async move {
+            if config.lake.url == config.table.url {
+                return Err(CompactError::Schema(format!("lake and table are the same place: {}", config.lake.url)));
+            }
+            let quarantine = config.table.sibling(quarantine::SUFFIX)?;
+            let lake_id =
+                config.table.url.make_relative(&config.lake.url).unwrap_or_else(|| config.lake.url.to_string());
+            let mut compactor = Self {
+                quarantine,
+                lake_id,
+                target: None,
+                committed: 0,
+                seen: Seen::default(),
+                passes: 0,
+                totals: PassReport::default(),
+                progress: Arc::default(),
+                config,
+            };
+            let declared = TableSchema::declared(&compactor.config.spec)?;
+            compactor.target = compactor.open_target(declared).await?;
+            if let Some((table, _)) = &compactor.target {
+                compactor.committed = table.sequence().await?;
+                compactor.seen = Seen::load(&compactor.config.table, compactor.committed).await?;
+            }
+            Ok(compactor)
+        })
     }
 
     /// The table that exists, else one made by `schema`.
@@ -136,20 +139,25 @@ impl Compactor {
     ///
     /// # Errors
     /// [`CompactError`]; bad data is not one.
-    pub async fn pass(&mut self, mut committed: Option<&mut HopRecorder>) -> Result<PassReport, CompactError> {
-        let (started, cpu_us) = (Instant::now(), process_cpu_us());
-        let mut report = PassReport { table_rows: self.totals.table_rows, ..PassReport::default() };
-        let outcome = self.run(&mut report, &mut committed).await;
-        if let Some((table, _)) = &self.target {
-            let rows = table.state.log_data().iter().filter_map(|file| file.num_records()).sum::<usize>();
-            report.table_rows = rows as u64;
-            report.version = Some(table.state.version());
-        }
-        report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
-        self.passes += u64::from(report.commits > 0);
-        self.totals.add(&report);
-        outcome.map(|()| report)
+    pub fn pass<'a>(
+        &'a mut self,
+        mut committed: Option<&'a mut HopRecorder>,
+    ) -> BoxFuture<'a, Result<PassReport, CompactError>> {
+        Box::pin(async move {
+            let (started, cpu_us) = (Instant::now(), process_cpu_us());
+            let mut report = PassReport { table_rows: self.totals.table_rows, ..PassReport::default() };
+            let outcome = self.run(&mut report, &mut committed).await;
+            if let Some((table, _)) = &self.target {
+                let rows = table.state.log_data().iter().filter_map(|file| file.num_records()).sum::<usize>();
+                report.table_rows = rows as u64;
+                report.version = Some(table.state.version());
+            }
+            report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
+            self.passes += u64::from(report.commits > 0);
+            self.totals.add(&report);
+            outcome.map(|()| report)
+        })
     }
 
     /// What all passes of this compactor did.

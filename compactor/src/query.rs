@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use deltalake::DeltaTableError;
+use futures::future::BoxFuture;
 use millrace_reports::record::{Engine, Layout, Measurement, PriceSheet, QueryRecord};
 use millrace_scenarios::{Query, Table};
 
@@ -106,33 +107,35 @@ struct Outcome {
 ///
 /// # Errors
 /// [`QueryError`] when there is no table, or it is not the one that the scenario describes.
-pub async fn run(
-    queries: &[Query],
-    sources: QuerySources<'_>,
-    prices: &PriceSheet,
-) -> Result<Vec<QueryRecord>, QueryError> {
-    let schema = Arc::new(schema(&sources).await?);
-    let mut records = Vec::with_capacity(queries.len());
-    for query in queries {
-        let mut record = QueryRecord {
-            name: query.name.clone(),
-            sql: query.sql.clone(),
-            measurements: Vec::with_capacity(MEASUREMENTS.len()),
-            same_answer: false,
-            preview: Vec::new(),
-        };
-        for (layout, engine) in MEASUREMENTS {
-            let (measurement, preview) = measure(&query.sql, (layout, engine), &sources, &schema, prices).await;
-            tracing::debug!(query = query.name, ?layout, ?engine, error = measurement.error, "measured");
-            record.measurements.push(measurement);
-            if layout == Layout::Table && engine == Engine::Datafusion {
-                record.preview = preview;
+pub fn run<'a>(
+    queries: &'a [Query],
+    sources: QuerySources<'a>,
+    prices: &'a PriceSheet,
+) -> BoxFuture<'a, Result<Vec<QueryRecord>, QueryError>> {
+    Box::pin(async move {
+        let schema = Arc::new(schema(&sources).await?);
+        let mut records = Vec::with_capacity(queries.len());
+        for query in queries {
+            let mut record = QueryRecord {
+                name: query.name.clone(),
+                sql: query.sql.clone(),
+                measurements: Vec::with_capacity(MEASUREMENTS.len()),
+                same_answer: false,
+                preview: Vec::new(),
+            };
+            for (layout, engine) in MEASUREMENTS {
+                let (measurement, preview) = measure(&query.sql, (layout, engine), &sources, &schema, prices).await;
+                tracing::debug!(query = query.name, ?layout, ?engine, error = measurement.error, "measured");
+                record.measurements.push(measurement);
+                if layout == Layout::Table && engine == Engine::Datafusion {
+                    record.preview = preview;
+                }
             }
+            record.same_answer = agree(&record.measurements);
+            records.push(record);
         }
-        record.same_answer = agree(&record.measurements);
-        records.push(record);
-    }
-    Ok(records)
+        Ok(records)
+    })
 }
 
 /// The table's own schema, held against the scenario's.

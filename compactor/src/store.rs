@@ -9,6 +9,7 @@ use deltalake::{
     DeltaTable,
     logstore::{LogStoreRef, StorageConfig, default_logstore},
 };
+use futures::future::BoxFuture;
 use object_store::{ObjectStore, local::LocalFileSystem, path::Path, prefix::PrefixStore};
 use url::Url;
 
@@ -35,17 +36,19 @@ pub struct Location {
 ///
 /// # Errors
 /// [`StoreError`], typed so that a caller can tell a mistake in the configuration from a failing environment.
-pub async fn open(location: &str, create: bool) -> Result<Location, StoreError> {
-    let bad = |reason: &str| StoreError::Location { location: location.to_owned(), reason: reason.to_owned() };
-    match Url::parse(location) {
-        Ok(url) if url.scheme() == "s3" => s3::open(&url).await,
-        Ok(url) if url.scheme() == "file" => {
-            folder(url.to_file_path().map_err(|()| bad("the URL is not a local path"))?, create)
+pub fn open(location: &str, create: bool) -> BoxFuture<'_, Result<Location, StoreError>> {
+    Box::pin(async move {
+        let bad = |reason: &str| StoreError::Location { location: location.to_owned(), reason: reason.to_owned() };
+        match Url::parse(location) {
+            Ok(url) if url.scheme() == "s3" => s3::open(&url).await,
+            Ok(url) if url.scheme() == "file" => {
+                folder(url.to_file_path().map_err(|()| bad("the URL is not a local path"))?, create)
+            }
+            Ok(url) if location.contains("://") => Err(bad(&format!("the scheme {} is not known", url.scheme()))),
+            _ if location.is_empty() => Err(bad("it is empty")),
+            _ => folder(PathBuf::from(location), create),
         }
-        Ok(url) if location.contains("://") => Err(bad(&format!("the scheme {} is not known", url.scheme()))),
-        _ if location.is_empty() => Err(bad("it is empty")),
-        _ => folder(PathBuf::from(location), create),
-    }
+    })
 }
 
 fn folder(path: PathBuf, create: bool) -> Result<Location, StoreError> {

@@ -16,6 +16,7 @@ use aws_sdk_kinesis::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 use url::Host;
 
@@ -47,34 +48,49 @@ pub enum Endpoint {
 }
 
 /// A client for `endpoint`, and the name that errors and records use for it: never with credentials in it.
-pub async fn connect(endpoint: &Endpoint) -> (Client, String) {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let timeouts =
-        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(CALL_TIMEOUT).build();
-    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts)
-        // The attempt timeout bounds a stall; a second, softer bound would hide it under another name.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    let config = match endpoint {
-        Endpoint::Local(url) => {
-            let credentials = Credentials::new("local", "local", None, None, "millrace");
-            loader.region(Region::new(FALLBACK_REGION)).credentials_provider(credentials).endpoint_url(url).load().await
-        }
-        // Nothing leaves the machine to look for credentials that a server on loopback does not check.
-        Endpoint::Url(url) if is_loopback(url) && !names_credentials() => {
-            let credentials = Credentials::new("local", "local", None, None, "millrace");
-            loader.region(Region::new(FALLBACK_REGION)).credentials_provider(credentials).endpoint_url(url).load().await
-        }
-        Endpoint::Url(url) => with_region(loader.endpoint_url(url).load().await),
-        Endpoint::Aws => loader.load().await,
-    };
-    let name = match endpoint {
-        Endpoint::Local(url) | Endpoint::Url(url) => public_part(url),
-        Endpoint::Aws => config.region().map_or("AWS".to_owned(), |region| format!("kinesis.{region}.amazonaws.com")),
-    };
-    (Client::new(&config), name)
+pub fn connect(endpoint: &Endpoint) -> BoxFuture<'_, (Client, String)> {
+    Box::pin(async move {
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(CALL_TIMEOUT).build();
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(http)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            // The attempt timeout bounds a stall; a second, softer bound would hide it under another name.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let config = match endpoint {
+            Endpoint::Local(url) => {
+                let credentials = Credentials::new("local", "local", None, None, "millrace");
+                loader
+                    .region(Region::new(FALLBACK_REGION))
+                    .credentials_provider(credentials)
+                    .endpoint_url(url)
+                    .load()
+                    .await
+            }
+            // Nothing leaves the machine to look for credentials that a server on loopback does not check.
+            Endpoint::Url(url) if is_loopback(url) && !names_credentials() => {
+                let credentials = Credentials::new("local", "local", None, None, "millrace");
+                loader
+                    .region(Region::new(FALLBACK_REGION))
+                    .credentials_provider(credentials)
+                    .endpoint_url(url)
+                    .load()
+                    .await
+            }
+            Endpoint::Url(url) => with_region(loader.endpoint_url(url).load().await),
+            Endpoint::Aws => loader.load().await,
+        };
+        let name = match endpoint {
+            Endpoint::Local(url) | Endpoint::Url(url) => public_part(url),
+            Endpoint::Aws => {
+                config.region().map_or("AWS".to_owned(), |region| format!("kinesis.{region}.amazonaws.com"))
+            }
+        };
+        (Client::new(&config), name)
+    })
 }
 
 /// Whether the environment says which credentials to use.
@@ -152,17 +168,19 @@ impl StreamClient {
     ///
     /// # Errors
     /// [`LoadError::Unreachable`], [`LoadError::Denied`], [`LoadError::NoStream`] or [`LoadError::Call`].
-    pub async fn describe(&self) -> Result<StreamDescription, LoadError> {
-        let output = self
-            .persist("DescribeStreamSummary", || async {
-                let call = self.client.describe_stream_summary().stream_name(&*self.stream);
-                call.send().await.map_err(Failure::of)
+    pub fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, LoadError>> {
+        Box::pin(async move {
+            let output = self
+                .persist("DescribeStreamSummary", || async {
+                    let call = self.client.describe_stream_summary().stream_name(&*self.stream);
+                    call.send().await.map_err(Failure::of)
+                })
+                .await?;
+            let summary = output.stream_description_summary();
+            Ok(StreamDescription {
+                status: summary.map_or("UNKNOWN".to_owned(), |s| s.stream_status().as_str().to_owned()),
+                open_shards: summary.map_or(0, |s| u32::try_from(s.open_shard_count()).unwrap_or(0)),
             })
-            .await?;
-        let summary = output.stream_description_summary();
-        Ok(StreamDescription {
-            status: summary.map_or("UNKNOWN".to_owned(), |s| s.stream_status().as_str().to_owned()),
-            open_shards: summary.map_or(0, |s| u32::try_from(s.open_shard_count()).unwrap_or(0)),
         })
     }
 
@@ -170,43 +188,47 @@ impl StreamClient {
     ///
     /// # Errors
     /// As [`StreamClient::describe`], and [`LoadError::NotActive`] when it does not become usable.
-    pub async fn create(&self, shards: u32) -> Result<StreamDescription, LoadError> {
-        let created = self
-            .persist("CreateStream", || async {
-                let mode = StreamModeDetails::builder().stream_mode(StreamMode::Provisioned).build();
-                let call = self.client.create_stream().stream_name(&*self.stream);
-                let call = call.shard_count(i32::try_from(shards).unwrap_or(i32::MAX));
-                match call.set_stream_mode_details(mode.ok()).send().await.map_err(Failure::of) {
-                    Err(failure) if failure.cause == "ResourceInUseException" => Ok(()),
-                    other => other.map(|_| ()),
-                }
-            })
-            .await;
-        created?;
-        self.wait_usable().await
+    pub fn create(&self, shards: u32) -> BoxFuture<'_, Result<StreamDescription, LoadError>> {
+        Box::pin(async move {
+            let created = self
+                .persist("CreateStream", || async {
+                    let mode = StreamModeDetails::builder().stream_mode(StreamMode::Provisioned).build();
+                    let call = self.client.create_stream().stream_name(&*self.stream);
+                    let call = call.shard_count(i32::try_from(shards).unwrap_or(i32::MAX));
+                    match call.set_stream_mode_details(mode.ok()).send().await.map_err(Failure::of) {
+                        Err(failure) if failure.cause == "ResourceInUseException" => Ok(()),
+                        other => other.map(|_| ()),
+                    }
+                })
+                .await;
+            created?;
+            self.wait_usable().await
+        })
     }
 
     /// Waits until the stream is usable.
     ///
     /// # Errors
     /// As [`StreamClient::create`].
-    pub async fn wait_usable(&self) -> Result<StreamDescription, LoadError> {
-        let start = Instant::now();
-        loop {
-            let description = self.describe().await?;
-            if description.is_usable() {
-                return Ok(description);
+    pub fn wait_usable(&self) -> BoxFuture<'_, Result<StreamDescription, LoadError>> {
+        Box::pin(async move {
+            let start = Instant::now();
+            loop {
+                let description = self.describe().await?;
+                if description.is_usable() {
+                    return Ok(description);
+                }
+                if start.elapsed() >= ACTIVE_PATIENCE {
+                    return Err(LoadError::NotActive {
+                        endpoint: self.endpoint.to_string(),
+                        stream: self.stream.to_string(),
+                        status: description.status,
+                        waited_s: start.elapsed().as_secs(),
+                    });
+                }
+                sleep(CONTROL_PAUSE).await;
             }
-            if start.elapsed() >= ACTIVE_PATIENCE {
-                return Err(LoadError::NotActive {
-                    endpoint: self.endpoint.to_string(),
-                    stream: self.stream.to_string(),
-                    status: description.status,
-                    waited_s: start.elapsed().as_secs(),
-                });
-            }
-            sleep(CONTROL_PAUSE).await;
-        }
+        })
     }
 
     /// Makes a control call until it succeeds, fails for good, or has been tried for [`CONTROL_PATIENCE`].

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use aws_sdk_kinesis::Client;
+use futures::future::BoxFuture;
 use millrace_reports::{
     latency::LatencyLog,
     record::{HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad},
@@ -96,83 +97,85 @@ pub struct LoadOutcome {
 ///
 /// # Errors
 /// [`LoadError`]; see [`LoadError::is_configuration`].
-pub async fn run(
+pub fn run(
     plan: LoadPlan,
     progress: Arc<LoadProgress>,
     stop: watch::Receiver<bool>,
-) -> Result<LoadOutcome, LoadError> {
-    let scenario = Arc::clone(&plan.scenario);
-    let keys = KeyChooser::new(&scenario.keys, scenario.seed)?;
-    let schedule = Schedule::new(&scenario.load, scenario.seed);
-    let source = open_source(&plan).await?;
-    let stream = StreamClient::new(plan.client.clone(), &plan.endpoint, &scenario.stream.name);
-    let shard_map = ShardMap::new(shards::list(&stream).await?);
+) -> BoxFuture<'static, Result<LoadOutcome, LoadError>> {
+    Box::pin(async move {
+        let scenario = Arc::clone(&plan.scenario);
+        let keys = KeyChooser::new(&scenario.keys, scenario.seed)?;
+        let schedule = Schedule::new(&scenario.load, scenario.seed);
+        let source = open_source(&plan).await?;
+        let stream = StreamClient::new(plan.client.clone(), &plan.endpoint, &scenario.stream.name);
+        let shard_map = ShardMap::new(shards::list(&stream).await?);
 
-    let clock = plan.clock;
-    let mut consumer = Consumer::start(
-        stream.clone(),
-        scenario.stream.consumer_poll.duration(),
-        Start::AtTimestamp(clock.now_us().saturating_sub(READ_BACK_US)),
-        &plan.run_id,
-        clock,
-        &plan.log,
-        plan.interval,
-        Arc::clone(&progress),
-    );
+        let clock = plan.clock;
+        let mut consumer = Consumer::start(
+            stream.clone(),
+            scenario.stream.consumer_poll.duration(),
+            Start::AtTimestamp(clock.now_us().saturating_sub(READ_BACK_US)),
+            &plan.run_id,
+            clock,
+            &plan.log,
+            plan.interval,
+            Arc::clone(&progress),
+        );
 
-    let first_due_us = plan.log.origin_us().max(clock.now_us() + LEAD_US);
-    let timeline = Arc::new(Timeline::new(first_due_us, plan.interval));
-    let settings = Settings::new(&scenario.load, scenario.seed);
-    let linger_us = scenario.load.linger.as_us();
-    progress.begin(schedule.clone(), first_due_us);
-    let meter = HarnessMeter::start(clock)?;
-    let (output, batches) = mpsc::channel(HAND_OVER);
-    let pacer = Pacer {
-        source,
-        schedule,
-        keys,
-        stamper: Stamper::new(&plan.run_id),
-        batcher: Batcher::new(settings.limits, linger_us),
-        clock,
-        first_due_us,
-        // What the lag rule still calls on time must not count as missing at the very end.
-        grace_us: linger_us.saturating_add(MAX_EXCESS_LAG_P99_US),
-        output,
-        stop: stop.clone(),
-        timeline: Arc::clone(&timeline),
-        progress: Arc::clone(&progress),
-    };
-    let paced = pacer.spawn().map_err(|source| LoadError::Thread { thread: "pacer", source })?;
-    let producer = Producer::new(
-        settings,
-        stream,
-        shard_map.clone(),
-        clock,
-        Arc::clone(&timeline),
-        Arc::clone(&progress),
-        Recorders::new(&plan.log, plan.interval),
-    );
+        let first_due_us = plan.log.origin_us().max(clock.now_us() + LEAD_US);
+        let timeline = Arc::new(Timeline::new(first_due_us, plan.interval));
+        let settings = Settings::new(&scenario.load, scenario.seed);
+        let linger_us = scenario.load.linger.as_us();
+        progress.begin(schedule.clone(), first_due_us);
+        let meter = HarnessMeter::start(clock)?;
+        let (output, batches) = mpsc::channel(HAND_OVER);
+        let pacer = Pacer {
+            source,
+            schedule,
+            keys,
+            stamper: Stamper::new(&plan.run_id),
+            batcher: Batcher::new(settings.limits, linger_us),
+            clock,
+            first_due_us,
+            // What the lag rule still calls on time must not count as missing at the very end.
+            grace_us: linger_us.saturating_add(MAX_EXCESS_LAG_P99_US),
+            output,
+            stop: stop.clone(),
+            timeline: Arc::clone(&timeline),
+            progress: Arc::clone(&progress),
+        };
+        let paced = pacer.spawn().map_err(|source| LoadError::Thread { thread: "pacer", source })?;
+        let producer = Producer::new(
+            settings,
+            stream,
+            shard_map.clone(),
+            clock,
+            Arc::clone(&timeline),
+            Arc::clone(&progress),
+            Recorders::new(&plan.log, plan.interval),
+        );
 
-    let produced = tokio::select! {
-        produced = producer.run(batches, stop) => produced?,
-        error = consumer.failed() => return Err(error),
-    };
-    let paced = paced.await.map_err(|_| LoadError::Stopped { part: "pacer" })??;
-    let harness = meter.finish(&LoadEvidence {
-        due: paced.due,
-        offered_in_time: paced.offered_in_time,
-        lag_p99_us: produced.latency[0].value_at(99.0),
-        linger_us,
-        in_flight_waits: produced.counts.in_flight_waits,
-        in_flight_longest_wait_us: produced.counts.longest_wait_us,
-    });
-    let patience = if paced.interrupted { INTERRUPTED_PATIENCE } else { Patience::default() };
-    let accepted = Arc::new(produced.accepted.clone());
-    let consumed = consumer.drain(accepted, patience).await?;
+        let produced = tokio::select! {
+            produced = producer.run(batches, stop) => produced?,
+            error = consumer.failed() => return Err(error),
+        };
+        let paced = paced.await.map_err(|_| LoadError::Stopped { part: "pacer" })??;
+        let harness = meter.finish(&LoadEvidence {
+            due: paced.due,
+            offered_in_time: paced.offered_in_time,
+            lag_p99_us: produced.latency[0].value_at(99.0),
+            linger_us,
+            in_flight_waits: produced.counts.in_flight_waits,
+            in_flight_longest_wait_us: produced.counts.longest_wait_us,
+        });
+        let patience = if paced.interrupted { INTERRUPTED_PATIENCE } else { Patience::default() };
+        let accepted = Arc::new(produced.accepted.clone());
+        let consumed = consumer.drain(accepted, patience).await?;
 
-    let end_us = produced.counts.last_ack_us.max(first_due_us);
-    let intervals = timeline.finish(end_us);
-    Ok(outcome(&scenario, first_due_us, intervals, shard_map, paced, produced, consumed, harness))
+        let end_us = produced.counts.last_ack_us.max(first_due_us);
+        let intervals = timeline.finish(end_us);
+        Ok(outcome(&scenario, first_due_us, intervals, shard_map, paced, produced, consumed, harness))
+    })
 }
 
 /// Opens the source where blocking is allowed: it may write a file first.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use md5::{Digest, Md5};
 
 use crate::{
@@ -28,41 +29,43 @@ pub struct Shard {
 ///
 /// # Errors
 /// As [`StreamClient::describe`].
-pub async fn list(stream: &StreamClient) -> Result<Vec<Shard>, LoadError> {
-    let mut shards = Vec::new();
-    let mut token: Option<String> = None;
-    loop {
-        let page = stream
-            .persist("ListShards", || async {
-                let call = stream.client.list_shards();
-                // AWS refuses a call that names both the stream and a page.
-                let call = match &token {
-                    Some(token) => call.next_token(token),
-                    None => call.stream_name(&*stream.stream),
-                };
-                call.send().await.map_err(Failure::of)
-            })
-            .await?;
-        shards.extend(page.shards().iter().map(|shard| {
-            let range = shard.hash_key_range();
-            let hash = |text: Option<&str>, absent| text.and_then(|t| t.parse().ok()).unwrap_or(absent);
-            Shard {
-                id: shard.shard_id().into(),
-                parents: [shard.parent_shard_id(), shard.adjacent_parent_shard_id()]
-                    .into_iter()
-                    .flatten()
-                    .map(Arc::from)
-                    .collect(),
-                first_hash: hash(range.map(|r| r.starting_hash_key()), 0),
-                last_hash: hash(range.map(|r| r.ending_hash_key()), u128::MAX),
-                closed: shard.sequence_number_range().is_some_and(|r| r.ending_sequence_number().is_some()),
+pub fn list(stream: &StreamClient) -> BoxFuture<'_, Result<Vec<Shard>, LoadError>> {
+    Box::pin(async move {
+        let mut shards = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let page = stream
+                .persist("ListShards", || async {
+                    let call = stream.client.list_shards();
+                    // AWS refuses a call that names both the stream and a page.
+                    let call = match &token {
+                        Some(token) => call.next_token(token),
+                        None => call.stream_name(&*stream.stream),
+                    };
+                    call.send().await.map_err(Failure::of)
+                })
+                .await?;
+            shards.extend(page.shards().iter().map(|shard| {
+                let range = shard.hash_key_range();
+                let hash = |text: Option<&str>, absent| text.and_then(|t| t.parse().ok()).unwrap_or(absent);
+                Shard {
+                    id: shard.shard_id().into(),
+                    parents: [shard.parent_shard_id(), shard.adjacent_parent_shard_id()]
+                        .into_iter()
+                        .flatten()
+                        .map(Arc::from)
+                        .collect(),
+                    first_hash: hash(range.map(|r| r.starting_hash_key()), 0),
+                    last_hash: hash(range.map(|r| r.ending_hash_key()), u128::MAX),
+                    closed: shard.sequence_number_range().is_some_and(|r| r.ending_sequence_number().is_some()),
+                }
+            }));
+            token = page.next_token().map(str::to_owned);
+            if token.is_none() {
+                return Ok(shards);
             }
-        }));
-        token = page.next_token().map(str::to_owned);
-        if token.is_none() {
-            return Ok(shards);
         }
-    }
+    })
 }
 
 /// Which open shard takes which keys.

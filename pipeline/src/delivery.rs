@@ -32,7 +32,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use millrace_reports::{
     latency::HopRecorder,
     record::{DeliveryRecord, HopLatency},
@@ -172,39 +172,45 @@ impl Delivery {
     /// # Errors
     /// [`DeliveryError::Write`] when an object could not be written. If it was sealed by an earlier call, no record of
     /// this call was taken or counted: read them again. Else all were.
-    pub async fn offer(&mut self, records: Vec<DeliveredRecord>) -> Result<(), DeliveryError> {
-        self.land().await?;
-        self.progress.taken(records.len());
-        let mut compressed = 0;
-        for record in &records {
-            self.take(record)?;
-            compressed += record.data.len();
-            if compressed >= BYTES_BETWEEN_YIELDS {
-                compressed = 0;
-                tokio::task::yield_now().await;
+    pub fn offer(&mut self, records: Vec<DeliveredRecord>) -> BoxFuture<'_, Result<(), DeliveryError>> {
+        Box::pin(async move {
+            self.land().await?;
+            self.progress.taken(records.len());
+            let mut compressed = 0;
+            for record in &records {
+                self.take(record)?;
+                compressed += record.data.len();
+                if compressed >= BYTES_BETWEEN_YIELDS {
+                    compressed = 0;
+                    tokio::task::yield_now().await;
+                }
             }
-        }
-        self.relieve_memory()?;
-        self.land().await
+            self.relieve_memory()?;
+            self.land().await
+        })
     }
 
     /// Writes the buffers that are old enough. Call it a few times per buffer interval.
     ///
     /// # Errors
     /// [`DeliveryError::Write`] when an object could not be written; it is tried again by the next call.
-    pub async fn tick(&mut self) -> Result<(), DeliveryError> {
-        let opened_by = now_us(&*self.clock).saturating_sub(self.buffer_interval_us);
-        self.seal_where(|buffer| buffer.opened_us() <= opened_by)?;
-        self.land().await
+    pub fn tick(&mut self) -> BoxFuture<'_, Result<(), DeliveryError>> {
+        Box::pin(async move {
+            let opened_by = now_us(&*self.clock).saturating_sub(self.buffer_interval_us);
+            self.seal_where(|buffer| buffer.opened_us() <= opened_by)?;
+            self.land().await
+        })
     }
 
     /// Writes everything that was taken.
     ///
     /// # Errors
     /// [`DeliveryError::Write`] when an object could not be written; it is tried again by the next call.
-    pub async fn flush(&mut self) -> Result<(), DeliveryError> {
-        self.seal_where(|_| true)?;
-        self.land().await
+    pub fn flush(&mut self) -> BoxFuture<'_, Result<(), DeliveryError>> {
+        Box::pin(async move {
+            self.seal_where(|_| true)?;
+            self.land().await
+        })
     }
 
     /// Sums up without writing: for a run that reports what it has after [`flush`](Self::flush) failed.
@@ -221,9 +227,11 @@ impl Delivery {
     /// # Errors
     /// As [`flush`](Self::flush) and [`finish`](Self::finish). The counts stay readable through
     /// [`progress`](Self::progress).
-    pub async fn close(mut self) -> Result<(DeliveryRecord, Option<HopLatency>), DeliveryError> {
-        self.flush().await?;
-        self.finish()
+    pub fn close(mut self) -> BoxFuture<'static, Result<(DeliveryRecord, Option<HopLatency>), DeliveryError>> {
+        Box::pin(async move {
+            self.flush().await?;
+            self.finish()
+        })
     }
 
     /// Puts one record into its buffer, or its error line into the buffer of its kind of error.
