@@ -126,6 +126,10 @@ impl Reader {
             }
             Err(source) => return Err(CompactError::object(path, source)),
         };
+        if found.meta.size != object.size {
+            warn!(object = object.key, listed = object.size, now = found.meta.size, "not what was listed any more");
+            return Ok(None);
+        }
         let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
         let reader = self.clone();
         tokio::task::spawn_blocking(move || reader.decode(object, bytes).map(Some))

@@ -115,7 +115,10 @@ impl Discovery {
             return None;
         }
         match classify(&key, &self.error_prefix) {
-            Class::Records => return Some(Object { key, size: found.size, etag: found.e_tag }),
+            Class::Records => {
+                let etag = found.e_tag.filter(|_| self.lake.url.scheme() != "file");
+                return Some(Object { key, size: found.size, etag });
+            }
             Class::Error => self.error_objects += 1,
             Class::Hidden => {}
             Class::Other => {

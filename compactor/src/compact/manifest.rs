@@ -25,7 +25,8 @@ pub(super) struct Object {
     pub(super) key: String,
     /// Its size in bytes.
     pub(super) size: u64,
-    /// Its entity tag, when the store has one.
+    /// Its entity tag, when the store has one that is of the content. On a disk it is of the file, and a copy of the lake
+    /// has other files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) etag: Option<String>,
 }

@@ -229,7 +229,7 @@ async fn the_view_keeps_the_rows_and_aggregates_that_the_compactor_keeps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ties_are_broken_by_object_and_line_and_minus_zero_is_zero() {
+async fn ties_are_broken_by_object_and_place_and_minus_zero_is_zero() {
     let rule =
         |keep| Dedup { key: vec!["temperature".to_owned()], keep, order_by: "ok".to_owned(), aggregate: Vec::new() };
     for (keep, seq) in [(Keep::First, "20"), (Keep::Last, "22")] {
@@ -238,6 +238,14 @@ async fn ties_are_broken_by_object_and_line_and_minus_zero_is_zero() {
         bench.put("z2.json", b"{\"seq\":22,\"ok\":true,\"temperature\":0.0}\n");
         bench.compact().await;
         assert_answers(&bench.ask(&["SELECT seq FROM records WHERE seq >= 20 OR seq = 6"]).await[0], &[&[seq]]);
+    }
+    // Records that follow each other on one line have the same line and not the same place.
+    for (keep, seq) in [(Keep::First, "30"), (Keep::Last, "39")] {
+        let mut bench = Bench::new(Table { partition_by: Vec::new(), ..spec(Some(rule(keep))) }).await;
+        let line: String = (30..40).map(|seq| format!("{{\"seq\":{seq},\"ok\":true,\"temperature\":7.5}}")).collect();
+        bench.put("z3.json", line.as_bytes());
+        bench.compact().await;
+        assert_answers(&bench.ask(&["SELECT seq FROM records WHERE seq >= 30"]).await[0], &[&[seq]]);
     }
 }
 

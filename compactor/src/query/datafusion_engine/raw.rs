@@ -17,7 +17,7 @@ use datafusion::{
 };
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::view::{LINE, OBJECT};
+use super::view::{OBJECT, OFFSET};
 use crate::{
     CompactError, Location, TableSchema,
     decode::{DecodedChunk, Decoder},
@@ -27,7 +27,7 @@ use crate::{
 /// Batches that a slice may be ahead of the query.
 const BATCHES_AHEAD: usize = 2;
 
-/// All rows of `objects`, read in at most `slices` streams at once, with their origin in [`OBJECT`] and [`LINE`].
+/// All rows of `objects`, read in at most `slices` streams at once, with their origin in [`OBJECT`] and [`OFFSET`].
 pub(super) fn provider(
     place: &Location,
     objects: Vec<Object>,
@@ -35,7 +35,7 @@ pub(super) fn provider(
     table: &Arc<TableSchema>,
 ) -> Result<StreamingTable, DataFusionError> {
     let decoded = table.arrow_decoded();
-    let origin = [Field::new(OBJECT, DataType::Utf8, false), Field::new(LINE, DataType::UInt64, false)];
+    let origin = [Field::new(OBJECT, DataType::Utf8, false), Field::new(OFFSET, DataType::UInt64, false)];
     let fields = decoded.fields().iter().map(|field| field.as_ref().clone());
     let schema = Arc::new(Schema::new(fields.chain(origin).collect::<Vec<_>>()));
     let slices = slices.clamp(1, objects.len().max(1));
@@ -108,6 +108,6 @@ fn with_origin(chunk: DecodedChunk, object: &str, schema: &SchemaRef) -> Result<
     let rows = chunk.batch.num_rows();
     let mut columns: Vec<ArrayRef> = chunk.batch.columns().to_vec();
     columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(object, rows))));
-    columns.push(Arc::new(UInt64Array::from(chunk.lines)));
+    columns.push(Arc::new(UInt64Array::from(chunk.offsets)));
     RecordBatch::try_new(Arc::clone(schema), columns)
 }

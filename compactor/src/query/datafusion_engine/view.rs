@@ -10,8 +10,8 @@ use crate::TableSchema;
 
 /// Column of the raw provider: the object a row comes from.
 pub(super) const OBJECT: &str = "__object";
-/// Column of the raw provider: the line of the object, from 1.
-pub(super) const LINE: &str = "__line";
+/// Column of the raw provider: where in the object the row starts, bytes.
+pub(super) const OFFSET: &str = "__offset";
 /// The provider of decoded rows, duplicates included.
 pub(super) const RAW: &str = "__raw";
 
@@ -35,7 +35,7 @@ pub(super) fn records_sql(schema: &TableSchema) -> String {
     let aggregates: String = dedup.aggregate.iter().map(|aggregate| window(aggregate, &key)).collect();
     let ranked = format!(
         "SELECT *, ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) AS __rank{aggregates} \
-         FROM (SELECT {typed}, {OBJECT}, {LINE} FROM {RAW})",
+         FROM (SELECT {typed}, {OBJECT}, {OFFSET} FROM {RAW})",
         order = order(dedup, schema),
     );
     let columns = schema.arrow_table().fields().iter().map(|field| quoted(field.name())).collect::<Vec<_>>().join(", ");
@@ -70,7 +70,7 @@ fn order(dedup: &Dedup, schema: &TableSchema) -> String {
         Keep::Last => "DESC",
     };
     let order_by = comparable(&dedup.order_by, schema);
-    format!("{order_by} {direction} NULLS LAST, {OBJECT} {direction}, {LINE} {direction}")
+    format!("{order_by} {direction} NULLS LAST, {OBJECT} {direction}, {OFFSET} {direction}")
 }
 
 fn window(aggregate: &Aggregate, key: &str) -> String {
@@ -126,7 +126,7 @@ mod tests {
         assert!(sql.starts_with(r#"SELECT "At", "a""b", "x", "month", "first_at", "n" FROM (SELECT *, "#), "{sql}");
         assert!(
             sql.contains(
-                r#"PARTITION BY "a""b", ("x" + 0.0) ORDER BY "At" DESC NULLS LAST, __object DESC, __line DESC) AS __rank"#
+                r#"PARTITION BY "a""b", ("x" + 0.0) ORDER BY "At" DESC NULLS LAST, __object DESC, __offset DESC) AS __rank"#
             ),
             "{sql}"
         );

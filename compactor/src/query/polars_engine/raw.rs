@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use super::{
     frames::{Framer, TIMESTAMPS},
     scan::Source,
-    view::{LINE, OBJECT, data_type, timestamp_type},
+    view::{OBJECT, OFFSET, data_type, timestamp_type},
 };
 use crate::{Location, TableSchema, query::lake::Object};
 
@@ -36,7 +36,7 @@ pub(super) struct Objects {
 pub(super) fn schema(table: &TableSchema) -> SchemaRef {
     let decoded = table.arrow_decoded();
     let columns = decoded.fields().iter().map(|f| (PlSmallStr::from_str(f.name()), data_type(f.data_type())));
-    let origin = [(OBJECT, DataType::String), (LINE, DataType::UInt64)];
+    let origin = [(OBJECT, DataType::String), (OFFSET, DataType::UInt64)];
     Arc::new(Schema::from_iter(columns.chain(origin.map(|(name, kind)| (PlSmallStr::from_static(name), kind)))))
 }
 
@@ -51,15 +51,15 @@ impl Objects {
         let fetch = async { self.store.get(&object.path).await?.bytes().await };
         let bytes = self.runtime.block_on(fetch).map_err(|e| polars_err!(ComputeError: "{}: {e}", object.path))?;
         let frames = self.framer.frame(&inflate(&bytes, &object.name), |name| wanted.contains(name));
-        let rows = frames.lines.len();
+        let rows = frames.offsets.len();
         let read = read_json(frames.json, rows, wanted)?;
-        let mut lines = Some(frames.lines);
+        let mut offsets = Some(frames.offsets);
         let column = |(name, kind): (&PlSmallStr, &DataType)| match name.as_str() {
             OBJECT => {
                 let value = Scalar::new(DataType::String, AnyValue::StringOwned(object.name.as_str().into()));
                 Ok(Column::new_scalar(name.clone(), value, rows))
             }
-            LINE => Ok(UInt64Chunked::from_vec(name.clone(), lines.take().unwrap_or_default()).into_column()),
+            OFFSET => Ok(UInt64Chunked::from_vec(name.clone(), offsets.take().unwrap_or_default()).into_column()),
             _ if matches!(kind, DataType::Datetime(..)) => timestamps(read.column(name)?),
             _ => Ok(read.column(name)?.clone()),
         };
@@ -100,7 +100,7 @@ fn inflate(object: &[u8], name: &str) -> Vec<u8> {
 fn read_json(json: Vec<u8>, rows: usize, wanted: &Schema) -> PolarsResult<DataFrame> {
     let as_text =
         |kind: &DataType| if matches!(kind, DataType::Datetime(..)) { DataType::String } else { kind.clone() };
-    let fields = wanted.iter().filter(|(name, _)| !matches!(name.as_str(), OBJECT | LINE));
+    let fields = wanted.iter().filter(|(name, _)| !matches!(name.as_str(), OBJECT | OFFSET));
     let fields = Schema::from_iter(fields.map(|(name, kind)| (name.clone(), as_text(kind))));
     if rows == 0 {
         return Ok(DataFrame::empty_with_schema(&fields));

@@ -11,8 +11,8 @@ use crate::{TableSchema, query::datafusion_engine::time_format};
 
 /// Column of the raw scan: the object a row comes from.
 pub(super) const OBJECT: &str = "__object";
-/// Column of the raw scan: the line of the object, from 1.
-pub(super) const LINE: &str = "__line";
+/// Column of the raw scan: where in the object the row starts, bytes.
+pub(super) const OFFSET: &str = "__offset";
 
 /// How Polars holds a column that is in Arrow's type in the table. The table has five types.
 pub(super) fn data_type(column: &ArrowType) -> DataType {
@@ -56,7 +56,7 @@ pub(super) fn records(raw: LazyFrame, schema: &TableSchema) -> LazyFrame {
     let first = stored.filter(|column| !dedup.key.contains(column)).map(|column| name(column).first());
     // Within a group, Polars keeps the order of the rows that come in.
     typed
-        .sort_by_exprs([name(&dedup.order_by), col(OBJECT), col(LINE)], order(dedup))
+        .sort_by_exprs([name(&dedup.order_by), col(OBJECT), col(OFFSET)], order(dedup))
         .group_by(dedup.key.iter().map(|key| name(key)).collect::<Vec<_>>())
         .agg(first.chain(dedup.aggregate.iter().map(aggregate)).collect::<Vec<_>>())
         .select(output)
