@@ -8,7 +8,7 @@
 //!   wire        a request to an operation, an outcome to a response; `json` and `error` are its language
 //!   operations  one file per family: streams, shards, write, read; `validate` has the words for what is wrong
 //!   account     the streams by name and the memory they share (`capacity`)
-//!   data_stream its facts (`meta`) and its shards by hash key (`topology`, `routing`)
+//!   data_stream its facts (`meta`), its shards by hash key (`topology`, `routing`) and how they change (`reshard`)
 //!   shard       one lock: limits (`quota`), then the log; numbers from `sequence`
 //!   log         the records, in order
 //! ```
@@ -27,6 +27,8 @@ mod meta;
 mod metrics;
 mod operations;
 mod quota;
+mod recent;
+mod reshard;
 mod routing;
 mod sequence;
 mod server;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use super::{
@@ -11,9 +11,10 @@ use super::{
     clock::Clock,
     data_stream::{DataStream, StreamSettings, StreamShape},
     error::{ApiError, ErrorKind},
-    meta::{StreamStatus, Transition},
+    meta::{StreamMeta, StreamStatus, Transition},
     metrics::StreamMetrics,
     quota::Quotas,
+    reshard::{Reshard, growth},
     token::Sealer,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct AccountSettings {
 #[derive(Debug)]
 pub(crate) struct Account {
     streams: RwLock<BTreeMap<String, Arc<DataStream>>>,
+    /// Held while streams gain or lose shards, so that the account's shards are counted once.
+    counting: Mutex<()>,
     capacity: Arc<Capacity>,
     /// How long a record of a new stream can be read.
     pub(crate) retention_us: u64,
@@ -55,6 +58,7 @@ impl Account {
     pub(crate) fn new(settings: AccountSettings) -> Self {
         Self {
             streams: RwLock::default(),
+            counting: Mutex::default(),
             capacity: Capacity::new(settings.capacity_bytes),
             retention_us: settings.retention_us,
             settle_us: settings.settle_us,
@@ -82,26 +86,39 @@ impl Account {
 
     fn insert(&self, name: &str, shape: StreamShape, transition: Transition) -> Result<(), ApiError> {
         let now_us = self.clock.now_us();
+        let _counting = self.counting();
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         streams.retain(|_, stream| stream.meta().status(now_us).is_some());
         if streams.contains_key(name) {
             let text = format!("Stream {name} under account {ACCOUNT_ID} already exists.");
             return Err(ApiError::new(ErrorKind::ResourceInUse, text));
         }
-        let current: usize = streams.values().map(|stream| stream.topology().open().len()).sum();
-        if current + shape.shards as usize > MAX_SHARDS {
-            let text = format!(
-                "This request would exceed the shard limit for the account {ACCOUNT_ID} in {REGION}. Current shard count \
-                 for the account: {current}. Limit: {MAX_SHARDS}. Number of additional shards that would have resulted \
-                 from this request: {}.",
-                shape.shards
-            );
-            return Err(ApiError::new(ErrorKind::LimitExceeded, text));
-        }
+        let current = streams.values().map(|stream| stream.topology().open().len()).sum();
+        within_shard_limit(current, shape.shards as usize)?;
         let settings = StreamSettings { quotas: self.quotas, capacity: Arc::clone(&self.capacity) };
         let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT_ID}:stream/{name}");
         streams.insert(name.to_owned(), Arc::new(DataStream::new(name, arn, shape, transition, now_us, settings)));
         Ok(())
+    }
+
+    /// Changes the shards of a stream as planned, if the account may have so many; it is UPDATING until that settles.
+    pub(crate) fn reshard(
+        &self,
+        stream: &DataStream,
+        plan: impl FnOnce(&mut StreamMeta, u64) -> Result<Vec<Reshard>, ApiError>,
+    ) -> Result<(), ApiError> {
+        let _counting = self.counting();
+        let current = self.list(None, usize::MAX).iter().map(|stream| stream.topology().open().len()).sum();
+        let now_us = self.clock.now_us();
+        stream.reshard(now_us, self.settles_us(now_us), |meta| {
+            let plan = plan(meta, now_us)?;
+            within_shard_limit(current, usize::try_from(growth(&plan)).unwrap_or(0))?;
+            Ok(plan)
+        })
+    }
+
+    fn counting(&self) -> MutexGuard<'_, ()> {
+        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to delete a stream: it is DELETING until it settles, and then gone with its records.
@@ -142,6 +159,7 @@ impl Account {
             self.forget_deleted(now_us);
             return Err(not_found(name));
         }
+        stream.forget_expired(now_us);
         Ok(stream)
     }
 
@@ -189,7 +207,22 @@ impl Account {
     }
 }
 
-fn not_found(name: &str) -> ApiError {
+/// Refuses shards beyond those an account may have.
+fn within_shard_limit(current: usize, additional: usize) -> Result<(), ApiError> {
+    if additional == 0 || current + additional <= MAX_SHARDS {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorKind::LimitExceeded,
+        format!(
+            "This request would exceed the shard limit for the account {ACCOUNT_ID} in {REGION}. Current shard count for \
+             the account: {current}. Limit: {MAX_SHARDS}. Number of additional shards that would have resulted from this \
+             request: {additional}."
+        ),
+    ))
+}
+
+pub(crate) fn not_found(name: &str) -> ApiError {
     ApiError::not_found(format!("Stream {name} under account {ACCOUNT_ID} not found."))
 }
 

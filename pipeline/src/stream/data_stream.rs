@@ -10,7 +10,9 @@ use super::{
     meta::{Closing, ShardMeta, StreamMeta, StreamMode, StreamStatus, Transition},
     metrics::StreamCounts,
     quota::Quotas,
-    routing::{HashRange, even_ranges},
+    recent::RecentDay,
+    reshard::Reshard,
+    routing::even_ranges,
     shard::{Shard, ShardSettings, shard_id},
     topology::Topology,
 };
@@ -42,18 +44,10 @@ pub(crate) struct DataStream {
     settings: StreamSettings,
     /// The retention of the facts again, where every shard can see it without a lock.
     retention_us: Arc<AtomicU64>,
+    /// When the first closed shard has to be forgotten, so that asking costs no lock.
+    next_forgotten_us: AtomicU64,
     meta: RwLock<StreamMeta>,
     topology: RwLock<Arc<Topology>>,
-}
-
-/// The shards a change closes, and what takes their place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reshard {
-    pub(crate) parent: u32,
-    /// The second parent of a merge.
-    pub(crate) adjacent_parent: Option<u32>,
-    /// The ranges of the children.
-    pub(crate) children: Vec<HashRange>,
 }
 
 impl DataStream {
@@ -65,7 +59,7 @@ impl DataStream {
         now_us: u64,
         settings: StreamSettings,
     ) -> Self {
-        let open = |range| ShardMeta { range, created_us: now_us, parent: None, adjacent_parent: None, closed: None };
+        let open = |range| ShardMeta::first(range, now_us);
         let meta = StreamMeta {
             name: name.to_owned(),
             created_us: now_us,
@@ -75,6 +69,7 @@ impl DataStream {
             retention_us: shape.retention_us,
             shards: (0..).zip(even_ranges(shape.shards).into_iter().map(open)).collect(),
             next_shard: shape.shards,
+            shard_count_updates: RecentDay::default(),
             tags: BTreeMap::new(),
             shard_level_metrics: BTreeSet::new(),
         };
@@ -93,6 +88,7 @@ impl DataStream {
             created_us: meta.created_us,
             settings,
             retention_us,
+            next_forgotten_us: AtomicU64::new(meta.next_forgotten_us()),
             meta: RwLock::new(meta),
             topology: RwLock::new(Arc::new(topology)),
         }
@@ -108,16 +104,12 @@ impl DataStream {
         Arc::clone(&self.topology.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the facts, apart from the shards. Nothing changes when `change` fails.
+    /// Changes the facts, apart from what [`Self::reshard`] does. Nothing changes when `change` fails.
     pub(crate) fn change<T, E>(&self, change: impl FnOnce(&mut StreamMeta) -> Result<T, E>) -> Result<T, E> {
         let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
         let mut changed = meta.clone();
         let outcome = change(&mut changed)?;
-        self.retention_us.store(changed.retention_us, Ordering::Relaxed);
-        if changed.max_record_kib != meta.max_record_kib {
-            self.topology().shards().for_each(|shard| shard.set_max_record_bytes(changed.max_record_bytes() as u64));
-        }
-        *meta = changed;
+        self.commit(&mut meta, changed, self.topology().by_number().clone());
         Ok(outcome)
     }
 
@@ -146,6 +138,8 @@ impl DataStream {
                 let facts = ShardMeta {
                     range,
                     created_us: now_us,
+                    epoch_s: changed
+                        .epoch_after([Some(step.parent), step.adjacent_parent].into_iter().flatten(), now_us),
                     parent: Some(step.parent),
                     adjacent_parent: step.adjacent_parent,
                     closed: None,
@@ -155,9 +149,33 @@ impl DataStream {
             }
         }
         changed.transition = Transition { status: StreamStatus::Updating, settles_us };
-        *meta = changed;
-        *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Topology::new(shards));
+        self.commit(&mut meta, changed, shards);
         Ok(())
+    }
+
+    /// Makes the changed facts the facts. Every change of a stream passes here, with the lock on its facts held.
+    fn commit(&self, meta: &mut StreamMeta, changed: StreamMeta, mut shards: BTreeMap<u32, Arc<Shard>>) {
+        if changed.max_record_kib != meta.max_record_kib {
+            shards.values().for_each(|shard| shard.set_max_record_bytes(changed.max_record_bytes() as u64));
+        }
+        self.retention_us.store(changed.retention_us, Ordering::Relaxed);
+        self.next_forgotten_us.store(changed.next_forgotten_us(), Ordering::Relaxed);
+        let same_shards = changed.shards.keys().eq(self.topology().by_number().keys());
+        *meta = changed;
+        if !same_shards {
+            shards.retain(|number, _| meta.shards.contains_key(number));
+            *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Topology::new(shards));
+        }
+    }
+
+    /// Forgets the closed shards whose records have outlived the retention, as AWS does.
+    pub(crate) fn forget_expired(&self, now_us: u64) {
+        if now_us >= self.next_forgotten_us.load(Ordering::Relaxed) {
+            let Ok(()) = self.change(|meta| {
+                meta.forget_expired(now_us);
+                Ok::<_, std::convert::Infallible>(())
+            });
+        }
     }
 
     /// The shard with this id. Like AWS it takes any `name-number`, so `shardId-0` is the first shard.
@@ -169,6 +187,7 @@ impl DataStream {
 
     /// Drops what is older than the retention.
     pub(crate) fn trim(&self, now_us: u64) {
+        self.forget_expired(now_us);
         self.topology().shards().for_each(|shard| shard.trim(now_us));
     }
 
@@ -211,6 +230,7 @@ pub(crate) fn full_shard_id(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::routing::HashRange;
 
     #[test]
     fn short_shard_ids_are_accepted_as_on_aws() {

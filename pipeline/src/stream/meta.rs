@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::routing::HashRange;
+use super::{recent::RecentDay, reshard::OpenShard, routing::HashRange, sequence::SequenceNumber};
 
 /// The largest record of a stream that does not say otherwise, KiB (AWS).
 pub(crate) const DEFAULT_MAX_RECORD_KIB: u32 = 1_024;
@@ -69,6 +69,9 @@ pub(crate) struct StreamMeta {
     pub(crate) shards: BTreeMap<u32, ShardMeta>,
     /// The number the next shard will get.
     pub(crate) next_shard: u32,
+    /// The calls of UpdateShardCount that were accepted.
+    #[serde(default)]
+    pub(crate) shard_count_updates: RecentDay,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) shard_level_metrics: BTreeSet<String>,
 }
@@ -78,6 +81,9 @@ pub(crate) struct StreamMeta {
 pub(crate) struct ShardMeta {
     pub(crate) range: HashRange,
     pub(crate) created_us: u64,
+    /// The second its sequence numbers begin with: later than its parents', so that its numbers are larger than theirs
+    /// even when they were made in the same second.
+    pub(crate) epoch_s: u64,
     pub(crate) parent: Option<u32>,
     /// The second parent of a merge.
     pub(crate) adjacent_parent: Option<u32>,
@@ -90,6 +96,34 @@ pub(crate) struct Closing {
     pub(crate) at_us: u64,
     /// The index of the ending sequence number: one past the last record, so that it is larger than every record's.
     pub(crate) end_index: u64,
+}
+
+impl ShardMeta {
+    /// A shard of a new stream.
+    pub(crate) const fn first(range: HashRange, now_us: u64) -> Self {
+        let epoch_s = now_us / 1_000_000;
+        Self { range, created_us: now_us, epoch_s, parent: None, adjacent_parent: None, closed: None }
+    }
+
+    /// A sequence number of this shard, whose own number is `shard`. Index 0 is the shard's start.
+    pub(crate) const fn sequence(&self, shard: u32, index: u64, arrival_us: u64) -> SequenceNumber {
+        SequenceNumber { shard_created_s: self.epoch_s, shard, index, arrival_s: arrival_us / 1_000_000 }
+    }
+
+    /// The number that opens the shard's range of numbers.
+    pub(crate) const fn starting_sequence(&self, shard: u32) -> SequenceNumber {
+        self.sequence(shard, 0, self.created_us)
+    }
+
+    /// The number that closes the shard's range of numbers: larger than every record's. `None` while it is open.
+    pub(crate) fn ending_sequence(&self, shard: u32) -> Option<SequenceNumber> {
+        self.closed.map(|Closing { at_us, end_index }| self.sequence(shard, end_index, at_us))
+    }
+
+    /// The shards this one came from.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = u32> {
+        [self.parent, self.adjacent_parent].into_iter().flatten()
+    }
 }
 
 impl StreamMeta {
@@ -108,6 +142,32 @@ impl StreamMeta {
         self.max_record_kib as usize * 1024
     }
 
+    /// The open shards in order of hash range.
+    pub(crate) fn open_ranges(&self) -> Vec<OpenShard> {
+        let mut open: Vec<_> = self.open_shards().map(|(number, shard)| (number, shard.range)).collect();
+        open.sort_unstable_by_key(|(_, range)| range.start);
+        open
+    }
+
+    /// The first second that is later than those of these shards, and not before `now_us`.
+    pub(crate) fn epoch_after(&self, parents: impl Iterator<Item = u32>, now_us: u64) -> u64 {
+        let later = parents.filter_map(|number| self.shards.get(&number)).map(|parent| parent.epoch_s + 1);
+        later.max().unwrap_or(0).max(now_us / 1_000_000)
+    }
+
+    /// When the first of the closed shards has outlived its records. `u64::MAX`: no shard is closed.
+    pub(crate) fn next_forgotten_us(&self) -> u64 {
+        let closed = self.shards.values().filter_map(|shard| shard.closed);
+        closed.map(|closing| closing.at_us.saturating_add(self.retention_us)).min().unwrap_or(u64::MAX)
+    }
+
+    /// Leaves out the closed shards whose last record is older than the retention.
+    pub(crate) fn forget_expired(&mut self, now_us: u64) {
+        let retention_us = self.retention_us;
+        let expired = |closing: Closing| closing.at_us.saturating_add(retention_us) <= now_us;
+        self.shards.retain(|_, shard| !shard.closed.is_some_and(expired));
+    }
+
     pub(crate) fn open_shards(&self) -> impl Iterator<Item = (u32, &ShardMeta)> {
         self.shards.iter().filter(|(_, shard)| shard.closed.is_none()).map(|(number, shard)| (*number, shard))
     }
@@ -121,6 +181,7 @@ mod tests {
         let shard = ShardMeta {
             range: HashRange { start: 1 << 127, end: u128::MAX },
             created_us: 5,
+            epoch_s: 6,
             parent: None,
             adjacent_parent: Some(7),
             closed: Some(Closing { at_us: 9, end_index: 3 }),
@@ -134,6 +195,7 @@ mod tests {
             retention_us: 1,
             shards: BTreeMap::from([(2, shard)]),
             next_shard: 3,
+            shard_count_updates: RecentDay::default(),
             tags: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
             shard_level_metrics: BTreeSet::new(),
         }

@@ -68,8 +68,7 @@ pub(crate) struct Shard {
     pub(crate) id: String,
     pub(crate) number: u32,
     pub(crate) range: HashRange,
-    pub(crate) created_us: u64,
-    parents: [Option<u32>; 2],
+    facts: ShardMeta,
     retention_us: Arc<AtomicU64>,
     capacity: Arc<Capacity>,
     state: Mutex<State>,
@@ -117,8 +116,7 @@ impl Shard {
             id: shard_id(number),
             number,
             range: facts.range,
-            created_us: now_us,
-            parents: [facts.parent, facts.adjacent_parent],
+            facts: facts.clone(),
             retention_us: Arc::clone(&settings.retention_us),
             capacity: Arc::clone(&settings.capacity),
             state: Mutex::new(State {
@@ -133,29 +131,17 @@ impl Shard {
 
     /// The number of the record with this index; index 0 is the shard's start.
     pub(crate) fn sequence(&self, index: u64, arrival_us: u64) -> SequenceNumber {
-        SequenceNumber {
-            shard_created_s: self.created_us / 1_000_000,
-            shard: self.number,
-            index,
-            arrival_s: arrival_us / 1_000_000,
-        }
+        self.facts.sequence(self.number, index, arrival_us)
     }
 
     /// The number that opens the shard's range of numbers.
     pub(crate) fn starting_sequence(&self) -> SequenceNumber {
-        self.sequence(0, self.created_us)
-    }
-
-    /// The number that closes the shard's range of numbers: larger than every record's. `None` while it is open.
-    pub(crate) fn ending_sequence(&self) -> Option<SequenceNumber> {
-        let state = self.lock();
-        let last_us = state.log.last_arrival_us().max(self.created_us);
-        state.end_index.map(|index| self.sequence(index, last_us))
+        self.facts.starting_sequence(self.number)
     }
 
     /// The shards this one came from.
     pub(crate) fn parents(&self) -> impl Iterator<Item = u32> {
-        self.parents.into_iter().flatten()
+        self.facts.parents()
     }
 
     /// Whether the shard takes no more records.
@@ -308,8 +294,7 @@ mod tests {
             capacity: Capacity::new(capacity_bytes),
         };
         let range = HashRange { start: 0, end: u128::MAX };
-        let facts = ShardMeta { range, created_us: T0_US, parent: None, adjacent_parent: None, closed: None };
-        Shard::new(3, &facts, &settings)
+        Shard::new(3, &ShardMeta::first(range, T0_US), &settings)
     }
 
     fn put(shard: &Shard, now_us: u64, payloads: &[&[u8]]) -> Vec<Outcome> {

@@ -14,6 +14,7 @@ use super::{
 };
 
 mod operations;
+mod reshard;
 mod sdk;
 mod validation;
 mod wire;
@@ -33,9 +34,18 @@ impl Bench {
     }
 
     fn with(quotas: Quotas, capacity_bytes: u64, retention_us: u64) -> Self {
+        Self::of(quotas, capacity_bytes, retention_us, 0)
+    }
+
+    /// Streams stay CREATING, UPDATING or DELETING for this long.
+    fn settling(quotas: Quotas, settle_us: u64) -> Self {
+        Self::of(quotas, 1 << 30, 24 * 3600 * SECOND_US, settle_us)
+    }
+
+    fn of(quotas: Quotas, capacity_bytes: u64, retention_us: u64, settle_us: u64) -> Self {
         let clock = Arc::new(ManualClock::new(T0_US));
         let clock_of_account: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let settings = AccountSettings { capacity_bytes, retention_us, settle_us: 0, quotas, clock: clock_of_account };
+        let settings = AccountSettings { capacity_bytes, retention_us, settle_us, quotas, clock: clock_of_account };
         Self { account: Arc::new(Account::new(settings)), clock }
     }
 

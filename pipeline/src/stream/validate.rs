@@ -85,6 +85,24 @@ impl Violations {
         self.length(value, at, 1, 128);
     }
 
+    /// A name that has to be there. An empty text stands for one that is not.
+    pub(crate) fn required_name<'a>(&mut self, value: Option<&'a str>, at: impl Display + Copy) -> &'a str {
+        match value {
+            Some(name) => self.name(name, at),
+            None => self.null(at),
+        }
+        value.unwrap_or_default()
+    }
+
+    /// A StreamId, which AWS reserves for later: `[a-z0-9]{20}-[a-z0-9]{3}`.
+    pub(crate) fn stream_id(&mut self, value: &str) {
+        let plain = |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let parts = value.split_once('-').filter(|(long, short)| (long.len(), short.len()) == (20, 3));
+        let matches = parts.is_some_and(|(long, short)| plain(long) && plain(short));
+        self.pattern(value, "streamId", matches, "[a-z0-9]{20}-[a-z0-9]{3}");
+        self.length(value, "streamId", 1, 24);
+    }
+
     /// The refusal, if anything was found.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.listed.len() {

@@ -132,16 +132,17 @@ fn numbered_position(stream: &DataStream, shard: &Shard, text: &str) -> Result<u
 }
 
 fn find_shard(stream: &DataStream, id: &str) -> Result<Arc<Shard>, ApiError> {
-    stream.shard(id).map_err(|reason| {
-        ApiError::not_found(match reason {
-            ShardLookup::NotAShardId => {
-                format!("Could not find shard {id} in stream {} under account {ACCOUNT_ID}.", stream.name)
-            }
-            ShardLookup::NoSuchShard(id) => {
-                format!("Shard {id} in stream {} under account {ACCOUNT_ID} does not exist", stream.name)
-            }
-        })
+    stream.shard(id).map_err(|reason| match reason {
+        ShardLookup::NotAShardId => ApiError::not_found(format!(
+            "Could not find shard {id} in stream {} under account {ACCOUNT_ID}.",
+            stream.name
+        )),
+        ShardLookup::NoSuchShard(id) => no_such_shard(stream, &id),
     })
+}
+
+fn no_such_shard(stream: &DataStream, id: &str) -> ApiError {
+    ApiError::not_found(format!("Shard {id} in stream {} under account {ACCOUNT_ID} does not exist", stream.name))
 }
 
 fn iterator_at(stream: &DataStream, shard: &Shard, position: u64, now_us: u64) -> ShardIterator {
@@ -189,9 +190,11 @@ pub(super) fn records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErro
     }
     let stream = account.usable(&iterator.stream)?;
     let topology = stream.topology();
-    let shard = topology.shard(iterator.shard).filter(|_| stream.created_us == iterator.stream_created_us);
-    // The stream was deleted and made again: its shards are others.
-    let shard = shard.ok_or_else(|| ApiError::invalid_argument("Invalid ShardIterator."))?;
+    if stream.created_us != iterator.stream_created_us {
+        // The stream was deleted and made again: its shards are others.
+        return Err(ApiError::invalid_argument("Invalid ShardIterator."));
+    }
+    let shard = topology.shard(iterator.shard).ok_or_else(|| no_such_shard(&stream, &shard_id(iterator.shard)))?;
     let batch = shard.read(now_us, iterator.position, usize::try_from(limit).unwrap_or(0));
     let batch = batch.map_err(|_| throttled(&stream, shard))?;
     // A shard that has ended has nothing to go on with; its children have.

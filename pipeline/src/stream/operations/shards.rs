@@ -5,14 +5,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::streams::shard_value;
+use super::streams::{first_after, shard_value};
 use crate::stream::{
     account::Account,
-    data_stream::{DataStream, full_shard_id},
+    data_stream::DataStream,
     error::{ApiError, ErrorKind},
     iterator::LIFETIME_US,
     json::{self, Text, Timestamp},
-    shard::Shard,
     token::TokenKind,
     validate::{StreamTarget, Violations},
 };
@@ -67,12 +66,13 @@ pub(super) fn list(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> 
         None => first_page(account, &request)?,
     };
     let limit = request.max_results.and_then(|max| usize::try_from(max).ok()).unwrap_or(MAX_PAGE).min(MAX_PAGE);
-    let topology = stream.topology();
-    let shards: Vec<_> = topology.shards().filter(|shard| shard.number >= from).take(limit + 1).collect();
+    let meta = stream.meta();
+    let shards: Vec<_> = meta.shards.range(from..).take(limit + 1).collect();
     let page = &shards[..shards.len().min(limit)];
-    let mut value = json!({ "Shards": page.iter().map(|shard| shard_value(shard)).collect::<Vec<_>>() });
-    if let Some(next) = shards.get(limit) {
-        value["NextToken"] = json!(token_of_page(account, &stream, next));
+    let mut value =
+        json!({ "Shards": page.iter().map(|(number, shard)| shard_value(**number, shard)).collect::<Vec<_>>() });
+    if let Some((next, _)) = shards.get(limit) {
+        value["NextToken"] = json!(token_of_page(account, &stream, **next));
     }
     json::answer(&value)
 }
@@ -131,12 +131,7 @@ fn first_page(account: &Account, request: &ListShards<'_>) -> Result<(Arc<DataSt
     let filter = request.shard_filter.as_ref();
     let filter = filter.filter(|filter| filter.kind.as_ref().is_some_and(|kind| kind.as_str() == "AFTER_SHARD_ID"));
     let after_ids = [request.exclusive_start_shard_id.as_ref(), filter.and_then(|filter| filter.shard_id.as_ref())];
-    let topology = stream.topology();
-    let after = |id: &Text<'_>| {
-        let id = full_shard_id(id.as_str());
-        topology.shards().take_while(|shard| shard.id <= id).last().map_or(0, |shard| shard.number + 1)
-    };
-    let from = after_ids.into_iter().flatten().map(after).max().unwrap_or(0);
+    let from = after_ids.into_iter().flatten().map(|id| first_after(&stream.meta(), id.as_str())).max().unwrap_or(0);
     Ok((stream, from))
 }
 
@@ -164,12 +159,12 @@ fn page_of_token(account: &Account, request: &ListShards<'_>, token: &str) -> Re
     Ok((stream, page.from))
 }
 
-fn token_of_page(account: &Account, stream: &DataStream, next: &Shard) -> String {
+fn token_of_page(account: &Account, stream: &DataStream, from: u32) -> String {
     let page = Page {
         stream: stream.name.clone(),
         stream_created_us: stream.created_us,
         issued_us: account.clock.now_us(),
-        from: next.number,
+        from,
     };
     account.sealer.seal(TokenKind::ShardPage, &page.encode())
 }

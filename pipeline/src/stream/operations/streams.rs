@@ -1,7 +1,5 @@
 //! Streams: create, delete, describe, list.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -10,8 +8,8 @@ use crate::stream::{
     data_stream::{DataStream, StreamShape, full_shard_id},
     error::ApiError,
     json::{self, Text, seconds},
-    meta::{DEFAULT_MAX_RECORD_KIB, StreamMeta, StreamMode, StreamStatus},
-    shard::{Shard, shard_id},
+    meta::{DEFAULT_MAX_RECORD_KIB, ShardMeta, StreamMeta, StreamMode, StreamStatus},
+    shard::shard_id,
     token::TokenKind,
     validate::{StreamTarget, Violations},
 };
@@ -20,7 +18,9 @@ use crate::stream::{
 const ON_DEMAND_SHARDS: u32 = 4;
 /// Entries of a page when the caller names no limit (AWS).
 const DEFAULT_LIMIT: i64 = 100;
+/// The largest limit a caller may name, and the entries of a page at most whatever it is (AWS).
 const MAX_LIMIT: i64 = 10_000;
+const MAX_PAGE: i64 = 100;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -124,13 +124,11 @@ pub(super) fn describe(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErr
     violations.finish()?;
 
     let stream = account.stream(request.target().resolve()?)?;
-    let after = after.map(full_shard_id);
-    let topology = stream.topology();
-    let later = |shard: &&Arc<Shard>| after.as_ref().is_none_or(|after| shard.id > *after);
-    let mut rest = topology.shards().filter(later).peekable();
-    let page = rest.by_ref().take(usize::try_from(limit).unwrap_or(0)).map(|shard| shard_value(shard));
-    let page: Vec<_> = page.collect();
     let mut description = description(account, &stream);
+    let meta = stream.meta();
+    let first = after.map_or(0, |id| first_after(&meta, id));
+    let mut rest = meta.shards.range(first..).map(|(number, shard)| shard_value(*number, shard)).peekable();
+    let page = rest.by_ref().take(usize::try_from(limit.min(MAX_PAGE)).unwrap_or(0)).collect();
     description["Shards"] = Value::Array(page);
     description["HasMoreShards"] = Value::Bool(rest.peek().is_some());
     json::answer(&json!({ "StreamDescription": description }))
@@ -149,6 +147,12 @@ pub(super) fn summarize(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiEr
     summary["ConsumerCount"] = json!(0);
     summary["MaxRecordSizeInKiB"] = json!(meta.max_record_kib);
     json::answer(&json!({ "StreamDescriptionSummary": summary }))
+}
+
+/// The number of the first shard whose id comes after this one. Text that is no shard's id is compared as text.
+pub(super) fn first_after(meta: &StreamMeta, id: &str) -> u32 {
+    let id = full_shard_id(id);
+    meta.shards.keys().copied().take_while(|number| shard_id(*number) <= id).last().map_or(0, |number| number + 1)
 }
 
 /// What both descriptions say.
@@ -173,19 +177,19 @@ fn status_name(account: &Account, meta: &StreamMeta) -> &'static str {
 }
 
 /// A shard as DescribeStream and ListShards show it.
-pub(super) fn shard_value(shard: &Shard) -> Value {
+pub(super) fn shard_value(number: u32, shard: &ShardMeta) -> Value {
     let mut value = json!({
-        "ShardId": shard.id,
+        "ShardId": shard_id(number),
         "HashKeyRange": {
             "StartingHashKey": shard.range.start.to_string(),
             "EndingHashKey": shard.range.end.to_string(),
         },
-        "SequenceNumberRange": { "StartingSequenceNumber": shard.starting_sequence().to_string() },
+        "SequenceNumberRange": { "StartingSequenceNumber": shard.starting_sequence(number).to_string() },
     });
     for (member, parent) in ["ParentShardId", "AdjacentParentShardId"].into_iter().zip(shard.parents()) {
         value[member] = json!(shard_id(parent));
     }
-    if let Some(ending) = shard.ending_sequence() {
+    if let Some(ending) = shard.ending_sequence(number) {
         value["SequenceNumberRange"]["EndingSequenceNumber"] = json!(ending.to_string());
     }
     value
@@ -228,7 +232,7 @@ pub(super) fn list(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> 
         }
         (None, None) => None,
     };
-    let limit = usize::try_from(limit).unwrap_or(0);
+    let limit = usize::try_from(limit.min(MAX_PAGE)).unwrap_or(0);
     let mut streams = account.list(after.as_deref(), limit + 1);
     let has_more = streams.len() > limit;
     streams.truncate(limit);

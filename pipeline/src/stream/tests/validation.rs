@@ -179,7 +179,7 @@ fn a_new_streams_mode_and_shards_have_to_agree() {
 #[test]
 fn an_operation_that_is_not_served_says_so() {
     let bench = Bench::new(Quotas::off());
-    for operation in ["SplitShard", "", "putrecord", "PutRecord "] {
+    for operation in ["CreateChannel", "", "putrecord", "PutRecord "] {
         assert_eq!(bench.refused(operation, json!({})).kind, ErrorKind::UnknownOperation, "{operation}");
     }
 }

@@ -82,7 +82,7 @@ async fn modelled_errors_are_400_with_type_and_message() {
     let (status, error) = error_of(&server, call("DescribeStream", r#"{"StreamName":"none"}"#)).await;
     let message = "Stream none under account 000000000000 not found.";
     assert_eq!((status, error), (400, json!({ "__type": "ResourceNotFoundException", "message": message })));
-    let (status, error) = error_of(&server, call("SplitShard", "{}")).await;
+    let (status, error) = error_of(&server, call("CreateChannel", "{}")).await;
     assert_eq!((status, &error["__type"]), (400, &json!("UnknownOperationException")));
     let mut without_target = call("PutRecord", "{}");
     without_target.headers_mut().remove("x-amz-target");
