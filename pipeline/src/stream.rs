@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   server      the port, HTTP/1.1 and HTTP/2 by prior knowledge
-//!   wire        a request to an operation, an outcome to a response; `json` and `error` are its language
+//!   wire        a request to an operation, an outcome to a response; `json`, `cbor` and `error` are its language
 //!   operations  one file per family: streams, shards, write, read; `validate` has the words for what is wrong
 //!   account     the streams by name and the memory they share (`capacity`)
 //!   data_stream its facts (`meta`), its shards by hash key (`topology`, `routing`) and how they change (`reshard`)
@@ -17,6 +17,7 @@
 
 mod account;
 mod capacity;
+mod cbor;
 mod clock;
 mod data_stream;
 mod error;

@@ -1,4 +1,4 @@
-//! The protocol: HTTP/1.1 or HTTP/2 in, one operation, JSON 1.1 out, with the headers and errors AWS gives.
+//! The protocol: HTTP/1.1 or HTTP/2 in, one operation, JSON 1.1 or CBOR out, with the headers and errors AWS gives.
 //!
 //! Credentials are neither asked for nor looked at: any signature, or none, is accepted, and headers are never logged.
 
@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     account::Account,
+    cbor,
     error::{ApiError, ErrorKind},
     operations::{Operation, Reply, TARGET_PREFIX},
 };
@@ -29,7 +30,6 @@ const MAX_DRAINED_BYTES: usize = 64 << 20;
 const BODY_BUDGET_BYTES: usize = 256 << 20;
 const BUDGET_UNIT_BYTES: usize = 1 << 10;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 const XML: HeaderValue = HeaderValue::from_static("application/xml");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -57,21 +57,21 @@ impl Gateway {
             respond(StatusCode::OK, PLAIN, Bytes::from_static(b"ok"))
         } else if request.method() != Method::POST || path != "/" {
             unknown_operation_xml()
-        } else if !speaks_json(request.headers()) {
-            unrecognised(request.headers())
-        } else {
-            match self.call(request).await {
-                Ok(body) => respond(StatusCode::OK, JSON, body.into()),
-                Err(error) => refuse(&error),
+        } else if let Some(language) = Language::of(request.headers()) {
+            match self.call(request, language).await {
+                Ok(body) => respond(StatusCode::OK, language.content_type(), body.into()),
+                Err(error) => refuse(&error, language),
             }
+        } else {
+            unrecognised(request.headers())
         };
         Ok(response)
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
+    async fn call(&self, request: Request<Incoming>, language: Language) -> Result<Vec<u8>, ApiError> {
         let operation = Operation::from_target(target(request.headers()))?;
         let (body, _permit) = self.read_body(request.into_body()).await?;
-        let answer = operation.run(&self.account, &body).map(|Reply::Body(answer)| answer);
+        let answer = self.run(operation, &body, language);
         match &answer {
             Ok(answer) => {
                 tracing::trace!(?operation, request_bytes = body.len(), answer_bytes = answer.len(), "answered")
@@ -79,6 +79,16 @@ impl Gateway {
             Err(error) => tracing::debug!(?operation, request_bytes = body.len(), %error, "refused"),
         }
         answer
+    }
+
+    fn run(&self, operation: Operation, body: &[u8], language: Language) -> Result<Vec<u8>, ApiError> {
+        match language {
+            Language::Json => operation.run(&self.account, body).map(|Reply::Body(answer)| answer),
+            Language::Cbor => {
+                let Reply::Body(answer) = operation.run(&self.account, &cbor::to_json(body)?)?;
+                cbor::from_json(&answer)
+            }
+        }
     }
 
     /// The whole body, within the budget. The permit is to be held as long as the body.
@@ -119,11 +129,33 @@ fn target(headers: &HeaderMap) -> &str {
     headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Whether the body is announced as JSON; AWS takes both names.
-fn speaks_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = value.split(';').next().unwrap_or_default().trim();
-    ["application/x-amz-json-1.1", "application/json"].iter().any(|known| media_type.eq_ignore_ascii_case(known))
+/// The language of a request and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Json,
+    /// What AWS's Java clients speak unless they are told not to.
+    Cbor,
+}
+
+impl Language {
+    /// The language that a body is announced in; AWS takes two names for JSON.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = value.split(';').next().unwrap_or_default().trim();
+        let known = [
+            ("application/x-amz-json-1.1", Self::Json),
+            ("application/json", Self::Json),
+            ("application/x-amz-cbor-1.1", Self::Cbor),
+        ];
+        known.into_iter().find(|(name, _)| media_type.eq_ignore_ascii_case(name)).map(|(_, language)| language)
+    }
+
+    const fn content_type(self) -> HeaderValue {
+        match self {
+            Self::Json => HeaderValue::from_static("application/x-amz-json-1.1"),
+            Self::Cbor => HeaderValue::from_static("application/x-amz-cbor-1.1"),
+        }
+    }
 }
 
 /// AWS answers in XML when it does not know what language the client speaks.
@@ -140,10 +172,14 @@ fn unknown_operation_xml() -> Response<Full<Bytes>> {
     respond(StatusCode::NOT_FOUND, XML, Bytes::from_static(b"<UnknownOperationException/>\n"))
 }
 
-fn refuse(error: &ApiError) -> Response<Full<Bytes>> {
-    let body = json!({ "__type": error.kind.name(), error.kind.message_member(): error.message });
+fn refuse(error: &ApiError, language: Language) -> Response<Full<Bytes>> {
+    let body = json!({ "__type": error.kind.name(), error.kind.message_member(): error.message }).to_string();
     let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    respond(status, JSON, body.to_string().into())
+    let body = match language {
+        Language::Json => body.into_bytes(),
+        Language::Cbor => cbor::from_json(body.as_bytes()).unwrap_or_default(),
+    };
+    respond(status, language.content_type(), body.into())
 }
 
 /// A response with the two ids that clients log and tests look for.
