@@ -3,15 +3,15 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use super::{
     capacity::{Capacity, Reservation},
     clock::Clock,
-    data_stream::{DataStream, StreamSettings, StreamShape},
+    data_stream::{DataStream, StreamSettings},
     error::{ApiError, ErrorKind},
-    meta::{StreamMeta, StreamStatus, Transition},
+    meta::{AccountMeta, StreamMeta, StreamMode, StreamShape, StreamStatus, Transition},
     metrics::StreamMetrics,
     quota::Quotas,
     reshard::{Reshard, growth},
@@ -22,8 +22,11 @@ use super::{
 pub(crate) const ACCOUNT_ID: &str = "000000000000";
 /// The region in ARNs. Clients may sign for any.
 pub(crate) const REGION: &str = "us-east-1";
-/// Shards of an account in us-east-1 (AWS default quota).
-const MAX_SHARDS: usize = 20_000;
+/// Shards and on-demand streams of an account in us-east-1, and streams in the status CREATING at once (AWS default
+/// quotas: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>).
+pub(crate) const MAX_SHARDS: usize = 20_000;
+pub(crate) const MAX_ON_DEMAND_STREAMS: usize = 50;
+const MAX_CREATING_STREAMS: usize = 5;
 
 /// What an account is made with.
 #[derive(Debug, Clone)]
@@ -44,6 +47,7 @@ pub(crate) struct Account {
     streams: RwLock<BTreeMap<String, Arc<DataStream>>>,
     /// Held while streams gain or lose shards, so that the account's shards are counted once.
     counting: Mutex<()>,
+    meta: RwLock<AccountMeta>,
     capacity: Arc<Capacity>,
     /// How long a record of a new stream can be read.
     pub(crate) retention_us: u64,
@@ -59,6 +63,7 @@ impl Account {
         Self {
             streams: RwLock::default(),
             counting: Mutex::default(),
+            meta: RwLock::default(),
             capacity: Capacity::new(settings.capacity_bytes),
             retention_us: settings.retention_us,
             settle_us: settings.settle_us,
@@ -93,6 +98,21 @@ impl Account {
             let text = format!("Stream {name} under account {ACCOUNT_ID} already exists.");
             return Err(ApiError::new(ErrorKind::ResourceInUse, text));
         }
+        let count = |is: &dyn Fn(&StreamMeta) -> bool| streams.values().filter(|stream| is(&stream.meta())).count();
+        if transition.status == StreamStatus::Creating
+            && count(&|meta| meta.status(now_us) == Some(StreamStatus::Creating)) >= MAX_CREATING_STREAMS
+        {
+            return Err(ApiError::new(
+                ErrorKind::LimitExceeded,
+                format!(
+                    "This request would exceed the limit of {MAX_CREATING_STREAMS} streams in the status CREATING for the \
+                     account {ACCOUNT_ID} in {REGION}."
+                ),
+            ));
+        }
+        if shape.mode == StreamMode::OnDemand {
+            within_on_demand_limit(count(&|meta| meta.mode == StreamMode::OnDemand))?;
+        }
         let current = streams.values().map(|stream| stream.topology().open().len()).sum();
         within_shard_limit(current, shape.shards as usize)?;
         let settings = StreamSettings { quotas: self.quotas, capacity: Arc::clone(&self.capacity) };
@@ -108,7 +128,7 @@ impl Account {
         plan: impl FnOnce(&mut StreamMeta, u64) -> Result<Vec<Reshard>, ApiError>,
     ) -> Result<(), ApiError> {
         let _counting = self.counting();
-        let current = self.list(None, usize::MAX).iter().map(|stream| stream.topology().open().len()).sum();
+        let current = self.open_shards();
         let now_us = self.clock.now_us();
         stream.reshard(now_us, self.settles_us(now_us), |meta| {
             let plan = plan(meta, now_us)?;
@@ -121,16 +141,40 @@ impl Account {
         self.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to delete a stream: it is DELETING until it settles, and then gone with its records.
-    pub(crate) fn delete(&self, name: &str) -> Result<(), ApiError> {
+    /// The facts of the account, to be looked at and let go.
+    pub(crate) fn meta(&self) -> RwLockReadGuard<'_, AccountMeta> {
+        self.meta.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the facts of the account.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut AccountMeta)) {
+        change(&mut self.meta.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Open shards over all streams.
+    pub(crate) fn open_shards(&self) -> usize {
+        self.list(None, usize::MAX).iter().map(|stream| stream.topology().open().len()).sum()
+    }
+
+    /// Streams in on-demand mode.
+    pub(crate) fn on_demand_streams(&self) -> usize {
+        let on_demand = |stream: &&Arc<DataStream>| stream.meta().mode == StreamMode::OnDemand;
+        self.list(None, usize::MAX).iter().filter(on_demand).count()
+    }
+
+    /// Begins to delete a stream if `allowed`: it is DELETING until it settles, and then gone with its records.
+    pub(crate) fn delete(
+        &self,
+        name: &str,
+        allowed: impl FnOnce(&StreamMeta, u64) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
         let stream = self.stream(name)?;
         let now_us = self.clock.now_us();
         let settles_us = self.settles_us(now_us);
         stream.change(|meta| {
-            if meta.status(now_us) != Some(StreamStatus::Deleting) {
-                meta.transition = Transition { status: StreamStatus::Deleting, settles_us };
-            }
-            Ok::<_, ApiError>(())
+            allowed(meta, now_us)?;
+            meta.transition = Transition { status: StreamStatus::Deleting, settles_us };
+            Ok(())
         })?;
         drop(stream);
         self.forget_deleted(now_us);
@@ -205,6 +249,20 @@ impl Account {
             streams: streams.iter().map(|stream| stream.counts()).collect(),
         }
     }
+}
+
+/// Refuses another on-demand stream beyond those an account may have.
+pub(crate) fn within_on_demand_limit(current: usize) -> Result<(), ApiError> {
+    if current < MAX_ON_DEMAND_STREAMS {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorKind::LimitExceeded,
+        format!(
+            "This request would exceed the limit of {MAX_ON_DEMAND_STREAMS} on-demand streams for the account {ACCOUNT_ID} \
+             in {REGION}."
+        ),
+    ))
 }
 
 /// Refuses shards beyond those an account may have.

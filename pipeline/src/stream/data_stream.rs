@@ -1,32 +1,19 @@
 //! One stream: its facts, its shards, and the one way in which either changes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicU64, atomic::Ordering},
 };
 
 use super::{
     capacity::Capacity,
-    meta::{Closing, ShardMeta, StreamMeta, StreamMode, StreamStatus, Transition},
+    meta::{Closing, ShardMeta, StreamMeta, StreamShape, StreamStatus, Transition},
     metrics::StreamCounts,
     quota::Quotas,
-    recent::RecentDay,
     reshard::Reshard,
-    routing::even_ranges,
     shard::{Shard, ShardSettings, shard_id},
     topology::Topology,
 };
-
-/// What a new stream is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StreamShape {
-    pub(crate) mode: StreamMode,
-    pub(crate) shards: u32,
-    /// Largest record, data and partition key, KiB.
-    pub(crate) max_record_kib: u32,
-    /// How long a record can be read.
-    pub(crate) retention_us: u64,
-}
 
 /// What a stream shares with the others of its account.
 #[derive(Debug, Clone)]
@@ -59,20 +46,7 @@ impl DataStream {
         now_us: u64,
         settings: StreamSettings,
     ) -> Self {
-        let open = |range| ShardMeta::first(range, now_us);
-        let meta = StreamMeta {
-            name: name.to_owned(),
-            created_us: now_us,
-            transition,
-            mode: shape.mode,
-            max_record_kib: shape.max_record_kib,
-            retention_us: shape.retention_us,
-            shards: (0..).zip(even_ranges(shape.shards).into_iter().map(open)).collect(),
-            next_shard: shape.shards,
-            shard_count_updates: RecentDay::default(),
-            tags: BTreeMap::new(),
-            shard_level_metrics: BTreeSet::new(),
-        };
+        let meta = StreamMeta::new(name, shape, transition, now_us);
         Self::of(meta, arn, settings)
     }
 
@@ -243,8 +217,7 @@ mod tests {
     }
 
     fn stream(shards: u32) -> DataStream {
-        let shape =
-            StreamShape { mode: StreamMode::Provisioned, shards, max_record_kib: 1_024, retention_us: 3_600_000_000 };
+        let shape = StreamShape::provisioned(shards, 3_600_000_000);
         let settings = StreamSettings { quotas: Quotas::off(), capacity: Capacity::new(1 << 20) };
         let transition = Transition { status: StreamStatus::Active, settles_us: 0 };
         DataStream::new("s", "arn".to_owned(), shape, transition, 1_000_000, settings)

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{recent::RecentDay, reshard::OpenShard, routing::HashRange, sequence::SequenceNumber};
+use super::{
+    recent::RecentDay,
+    reshard::OpenShard,
+    routing::{HashRange, even_ranges},
+    sequence::SequenceNumber,
+};
 
 /// The largest record of a stream that does not say otherwise, KiB (AWS).
 pub(crate) const DEFAULT_MAX_RECORD_KIB: u32 = 1_024;
@@ -25,6 +30,40 @@ impl StreamMode {
             Self::OnDemand => "ON_DEMAND",
         }
     }
+}
+
+/// Who decides on which shard a record goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Distribution {
+    /// The producer, by the record's keys.
+    #[default]
+    UserPartitionKey,
+    /// The stream, evenly: keys are ignored.
+    Auto,
+}
+
+impl Distribution {
+    pub(crate) const NAMES: [&str; 2] = ["AUTO", "USER_PARTITION_KEY"];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::UserPartitionKey => "USER_PARTITION_KEY",
+            Self::Auto => "AUTO",
+        }
+    }
+
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Self {
+        if name == Self::Auto.name() { Self::Auto } else { Self::UserPartitionKey }
+    }
+}
+
+/// The key under which records that arrive from a time on are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Encryption {
+    pub(crate) since_us: u64,
+    /// `None`: they are not encrypted.
+    pub(crate) key_id: Option<String>,
 }
 
 /// Where a stream is in its life.
@@ -72,8 +111,56 @@ pub(crate) struct StreamMeta {
     /// The calls of UpdateShardCount that were accepted.
     #[serde(default)]
     pub(crate) shard_count_updates: RecentDay,
+    /// The switches of the capacity mode.
+    #[serde(default)]
+    pub(crate) mode_switches: RecentDay,
+    #[serde(default)]
+    pub(crate) distribution: Distribution,
+    /// What an on-demand stream was told to be ready for, MiB/s.
+    #[serde(default)]
+    pub(crate) warm_mibps: Option<u32>,
+    /// The changes of encryption that records still bear, oldest first. Nothing is really encrypted.
+    #[serde(default)]
+    pub(crate) encryption: Vec<Encryption>,
+    #[serde(default)]
+    pub(crate) encryption_starts: RecentDay,
+    #[serde(default)]
+    pub(crate) encryption_stops: RecentDay,
+    /// The resource policy: JSON, kept as it came.
+    #[serde(default)]
+    pub(crate) policy: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) shard_level_metrics: BTreeSet<String>,
+}
+
+/// What a new stream is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StreamShape {
+    pub(crate) mode: StreamMode,
+    pub(crate) shards: u32,
+    /// Largest record, data and partition key, KiB.
+    pub(crate) max_record_kib: u32,
+    /// How long a record can be read.
+    pub(crate) retention_us: u64,
+    pub(crate) distribution: Distribution,
+    /// What an on-demand stream is to be ready for, MiB/s.
+    pub(crate) warm_mibps: Option<u32>,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+impl StreamShape {
+    /// A provisioned stream with nothing special about it.
+    pub(crate) const fn provisioned(shards: u32, retention_us: u64) -> Self {
+        Self {
+            mode: StreamMode::Provisioned,
+            shards,
+            max_record_kib: DEFAULT_MAX_RECORD_KIB,
+            retention_us,
+            distribution: Distribution::UserPartitionKey,
+            warm_mibps: None,
+            tags: BTreeMap::new(),
+        }
+    }
 }
 
 /// The facts of one shard.
@@ -127,6 +214,45 @@ impl ShardMeta {
 }
 
 impl StreamMeta {
+    /// A stream of this shape, made now, with even shards.
+    pub(crate) fn new(name: &str, shape: StreamShape, transition: Transition, now_us: u64) -> Self {
+        let first = |range| ShardMeta::first(range, now_us);
+        Self {
+            name: name.to_owned(),
+            created_us: now_us,
+            transition,
+            mode: shape.mode,
+            max_record_kib: shape.max_record_kib,
+            retention_us: shape.retention_us,
+            shards: (0..).zip(even_ranges(shape.shards).into_iter().map(first)).collect(),
+            next_shard: shape.shards,
+            shard_count_updates: RecentDay::default(),
+            mode_switches: RecentDay::default(),
+            distribution: shape.distribution,
+            warm_mibps: shape.warm_mibps,
+            encryption: Vec::new(),
+            encryption_starts: RecentDay::default(),
+            encryption_stops: RecentDay::default(),
+            policy: None,
+            tags: shape.tags,
+            shard_level_metrics: BTreeSet::new(),
+        }
+    }
+
+    /// The key new records are kept under.
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.encryption.last()?.key_id.as_deref()
+    }
+
+    /// Keeps records that arrive from now on under a key, or under none.
+    pub(crate) fn encrypt(&mut self, now_us: u64, key_id: Option<String>) {
+        let horizon_us = now_us.saturating_sub(self.retention_us);
+        // What came before the last change that is older than every record is of no record any more.
+        let outlived = self.encryption.iter().take_while(|change| change.since_us <= horizon_us).count();
+        self.encryption.drain(..outlived.saturating_sub(1));
+        self.encryption.push(Encryption { since_us: now_us, key_id });
+    }
+
     /// The status at a time. `None`: the stream has been deleted.
     pub(crate) fn status(&self, now_us: u64) -> Option<StreamStatus> {
         let Transition { status, settles_us } = self.transition;
@@ -173,6 +299,38 @@ impl StreamMeta {
     }
 }
 
+/// The facts of the account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccountMeta {
+    pub(crate) commitment: Option<Commitment>,
+}
+
+/// The promise to pay for a minimum of throughput (AWS: MinimumThroughputBillingCommitment).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Commitment {
+    pub(crate) started_us: u64,
+    /// When it ends or ended, if it was ended.
+    pub(crate) ends_us: Option<u64>,
+}
+
+impl Commitment {
+    /// It holds for a day at least (AWS).
+    pub(crate) const fn earliest_end_us(self) -> u64 {
+        self.started_us.saturating_add(24 * 3_600 * 1_000_000)
+    }
+
+    pub(crate) fn has_ended(self, now_us: u64) -> bool {
+        self.ends_us.is_some_and(|ends_us| ends_us <= now_us)
+    }
+}
+
+impl AccountMeta {
+    /// Whether the commitment holds: it unlocks warm throughput.
+    pub(crate) fn is_committed(&self, now_us: u64) -> bool {
+        self.commitment.is_some_and(|commitment| !commitment.has_ended(now_us))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,19 +344,29 @@ mod tests {
             adjacent_parent: Some(7),
             closed: Some(Closing { at_us: 9, end_index: 3 }),
         };
-        StreamMeta {
-            name: "s".to_owned(),
-            created_us: 5,
-            transition: Transition { status, settles_us },
+        let shape = StreamShape {
             mode: StreamMode::OnDemand,
-            max_record_kib: 2_048,
-            retention_us: 1,
-            shards: BTreeMap::from([(2, shard)]),
-            next_shard: 3,
-            shard_count_updates: RecentDay::default(),
             tags: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
-            shard_level_metrics: BTreeSet::new(),
+            warm_mibps: Some(7),
+            ..StreamShape::provisioned(3, 1)
+        };
+        let mut meta = StreamMeta::new("s", shape, Transition { status, settles_us }, 5);
+        meta.shards.insert(2, shard);
+        meta.encrypt(6, Some("alias/aws/kinesis".to_owned()));
+        assert!(meta.mode_switches.admit(6, 2));
+        meta
+    }
+
+    #[test]
+    fn changes_of_encryption_are_kept_for_as_long_as_records_bear_them() {
+        let mut meta = meta(StreamStatus::Active, 0);
+        meta.retention_us = 100;
+        meta.encryption.clear();
+        for (now_us, key) in [(1_000, Some("a")), (1_050, None), (1_120, Some("b")), (1_151, None)] {
+            meta.encrypt(now_us, key.map(str::to_owned));
         }
+        let changes: Vec<_> = meta.encryption.iter().map(|change| change.since_us).collect();
+        assert_eq!((changes, meta.key_id()), (vec![1_050, 1_120, 1_151], None));
     }
 
     #[test]

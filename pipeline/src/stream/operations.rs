@@ -1,10 +1,17 @@
 //! The operations of the API: from a target header to an answer. One file per family.
 
+mod accounts;
+mod describe;
+mod mode;
+mod policies;
 mod read;
 mod request;
 mod reshard;
+mod resource;
+mod settings;
 mod shards;
 mod streams;
+mod tags;
 mod write;
 
 use std::sync::Arc;
@@ -59,19 +66,41 @@ macro_rules! operations {
 }
 
 operations! {
+    AddTagsToStream => tags::add_to_stream,
     CreateStream => streams::create,
+    DecreaseStreamRetentionPeriod => settings::decrease_retention,
+    DeleteResourcePolicy => policies::delete,
     DeleteStream => streams::delete,
-    DescribeStream => streams::describe,
-    DescribeStreamSummary => streams::summarize,
+    DescribeAccountSettings => accounts::settings,
+    DescribeLimits => accounts::limits,
+    DescribeStream => describe::stream,
+    DescribeStreamSummary => describe::summary,
+    DisableEnhancedMonitoring => settings::disable_monitoring,
+    EnableEnhancedMonitoring => settings::enable_monitoring,
     GetRecords => read::records,
+    GetResourcePolicy => policies::get,
     GetShardIterator => read::shard_iterator,
+    IncreaseStreamRetentionPeriod => settings::increase_retention,
     ListShards => shards::list,
     ListStreams => streams::list,
+    ListTagsForResource => tags::list_for_resource,
+    ListTagsForStream => tags::list_for_stream,
     MergeShards => reshard::merge,
     PutRecord => write::put_record,
     PutRecords => write::put_records,
+    PutResourcePolicy => policies::put,
+    RemoveTagsFromStream => tags::remove_from_stream,
     SplitShard => reshard::split,
+    StartStreamEncryption => settings::start_encryption,
+    StopStreamEncryption => settings::stop_encryption,
+    TagResource => tags::add_to_resource,
+    UntagResource => tags::remove_from_resource,
+    UpdateAccountSettings => accounts::update_settings,
+    UpdateMaxRecordSize => settings::update_max_record_size,
     UpdateShardCount => reshard::update_count,
+    UpdateStreamMode => mode::update,
+    UpdateStreamRecordDistributionStrategy => mode::update_distribution,
+    UpdateStreamWarmThroughput => mode::update_warm_throughput,
 }
 
 impl Operation {

@@ -20,9 +20,8 @@ use tokio::{
 use super::{
     account::{Account, AccountSettings},
     clock::{Clock, SystemClock},
-    data_stream::StreamShape,
     error::{ApiError, ServeError},
-    meta::{DEFAULT_MAX_RECORD_KIB, StreamMode},
+    meta::StreamShape,
     metrics::StreamMetrics,
     quota::Quotas,
     validate::Violations,
@@ -148,13 +147,7 @@ fn create(account: &Account, name: &str, shards: u32) -> Result<(), ApiError> {
     violations.name(name, "streamName");
     violations.range(i64::from(shards), "shardCount", 1, i64::from(i32::MAX));
     violations.finish()?;
-    let shape = StreamShape {
-        mode: StreamMode::Provisioned,
-        shards,
-        max_record_kib: DEFAULT_MAX_RECORD_KIB,
-        retention_us: account.retention_us,
-    };
-    account.create_active(name, shape)
+    account.create_active(name, StreamShape::provisioned(shards, account.retention_us))
 }
 
 /// Accepts connections until the other end of `stopped` is gone, then waits for them.

@@ -13,9 +13,12 @@ use super::{
     quota::Quotas,
 };
 
+mod listing;
 mod operations;
 mod reshard;
 mod sdk;
+mod settings;
+mod tags;
 mod validation;
 mod wire;
 

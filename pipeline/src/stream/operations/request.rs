@@ -8,7 +8,7 @@ use crate::stream::{
     account::{ACCOUNT_ID, Account, not_found},
     data_stream::DataStream,
     error::{ApiError, ErrorKind},
-    meta::{StreamMeta, StreamStatus},
+    meta::{StreamMeta, StreamStatus, Transition},
     validate::{StreamTarget, Violations},
 };
 
@@ -36,6 +36,14 @@ impl StreamRef {
         }
     }
 
+    /// Notes what is wrong with them where the ARN is the one way to name the stream.
+    pub(super) fn check_arn(&self, violations: &mut Violations) {
+        self.check(violations);
+        if self.stream_arn.is_none() {
+            violations.null("streamARN");
+        }
+    }
+
     /// The name of the stream, whether there is one or not.
     pub(super) fn name(&self) -> Result<&str, ApiError> {
         self.target().resolve()
@@ -44,6 +52,12 @@ impl StreamRef {
     /// The stream, in whatever status it is.
     pub(super) fn find(&self, account: &Account) -> Result<Arc<DataStream>, ApiError> {
         account.stream(self.name()?)
+    }
+
+    /// The member that names a stream, if the call names one at all.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let by_arn = self.stream_arn.as_ref().map(|_| "StreamARN");
+        self.stream_name.as_ref().map(|_| "StreamName").or(by_arn)
     }
 }
 
@@ -57,4 +71,26 @@ pub(super) fn require_active(meta: &StreamMeta, now_us: u64) -> Result<(), ApiEr
         )),
         None => Err(not_found(&meta.name)),
     }
+}
+/// What changes no shard needs only a stream that is there: neither CREATING nor DELETING.
+pub(super) fn require_settled(meta: &StreamMeta, now_us: u64) -> Result<(), ApiError> {
+    match meta.status(now_us) {
+        Some(StreamStatus::Updating) => Ok(()),
+        _ => require_active(meta, now_us),
+    }
+}
+
+/// Changes the facts of an active stream, which is UPDATING until the change settles.
+pub(super) fn update<T>(
+    account: &Account,
+    stream: &DataStream,
+    change: impl FnOnce(&mut StreamMeta, u64) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let now_us = account.clock.now_us();
+    stream.change(|meta| {
+        require_active(meta, now_us)?;
+        let outcome = change(meta, now_us)?;
+        meta.transition = Transition { status: StreamStatus::Updating, settles_us: account.settles_us(now_us) };
+        Ok(outcome)
+    })
 }

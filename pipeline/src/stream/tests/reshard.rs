@@ -160,6 +160,7 @@ fn a_stream_that_changes_refuses_another_change_and_goes_on_taking_and_giving_re
     assert_eq!(bench.read(&bench.iterator("TRIM_HORIZON", json!({}))), ["before"]);
     bench.clock.advance_us(30 * SECOND_US);
     merge(&bench, "shardId-1", "shardId-2").unwrap();
+    bench.clock.advance_us(30 * SECOND_US);
     bench.ok("DeleteStream", json!({ "StreamName": "s" }));
     refused("DELETING");
 }
