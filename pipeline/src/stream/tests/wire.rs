@@ -114,14 +114,14 @@ async fn wrong_methods_paths_and_languages_are_answered_in_xml() {
     *put.method_mut() = Method::PUT;
     let mut elsewhere = call("PutRecord", "{}");
     *elsewhere.uri_mut() = "/elsewhere".parse().unwrap();
-    let mut cbor = call("PutRecord", "{}");
-    cbor.headers_mut().insert("content-type", "application/x-amz-cbor-1.1".parse().unwrap());
-    let mut stranger = cbor.clone();
+    let mut ion = call("PutRecord", "{}");
+    ion.headers_mut().insert("content-type", "application/x-amz-ion-1.0".parse().unwrap());
+    let mut stranger = ion.clone();
     stranger.headers_mut().remove("x-amz-target");
     for (request, status, name) in [
         (put, 404, "UnknownOperationException"),
         (elsewhere, 404, "UnknownOperationException"),
-        (cbor, 404, "UnknownOperationException"),
+        (ion, 404, "UnknownOperationException"),
         (stranger, 403, "AccessDeniedException"),
     ] {
         let (head, body) = send(&server, request).await;
