@@ -19,6 +19,7 @@ mod reshard;
 mod sdk;
 mod settings;
 mod tags;
+mod tree;
 mod validation;
 mod wire;
 
