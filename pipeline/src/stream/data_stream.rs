@@ -33,6 +33,8 @@ pub(crate) struct DataStream {
     retention_us: Arc<AtomicU64>,
     /// When the first closed shard has to be forgotten, so that asking costs no lock.
     next_forgotten_us: AtomicU64,
+    /// Records that were spread without regard to their keys.
+    spread: AtomicU64,
     meta: RwLock<StreamMeta>,
     topology: RwLock<Arc<Topology>>,
 }
@@ -62,6 +64,7 @@ impl DataStream {
             created_us: meta.created_us,
             settings,
             retention_us,
+            spread: AtomicU64::new(0),
             next_forgotten_us: AtomicU64::new(meta.next_forgotten_us()),
             meta: RwLock::new(meta),
             topology: RwLock::new(Arc::new(topology)),
@@ -150,6 +153,13 @@ impl DataStream {
                 Ok::<_, std::convert::Infallible>(())
             });
         }
+    }
+
+    /// A hash key for the next record of a stream that spreads its records itself. Multiples of the golden ratio fall
+    /// evenly into ranges of equal size, however many there are.
+    pub(crate) fn next_spread(&self) -> u128 {
+        const GOLDEN: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+        u128::from(self.spread.fetch_add(1, Ordering::Relaxed)).wrapping_mul(GOLDEN)
     }
 
     /// The shard with this id. Like AWS it takes any `name-number`, so `shardId-0` is the first shard.

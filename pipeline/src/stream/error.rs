@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 /// AWS's name for a refusal. The wire name and the HTTP status follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
+    DryRun,
     ExpiredIterator,
     ExpiredNextToken,
     InternalFailure,
@@ -23,6 +24,7 @@ impl ErrorKind {
     /// The `__type` of the answer, or the `ErrorCode` of a record of PutRecords.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::DryRun => "DryRunOperationException",
             Self::ExpiredIterator => "ExpiredIteratorException",
             Self::ExpiredNextToken => "ExpiredNextTokenException",
             Self::InternalFailure => "InternalFailure",
@@ -71,6 +73,11 @@ impl ApiError {
 
     pub(crate) fn invalid_argument(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    /// A call that was only tried: everything about it is right, and nothing happened.
+    pub(crate) fn dry_run() -> Self {
+        Self::new(ErrorKind::DryRun, "The request would have succeeded, but the DryRun parameter was set.")
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {

@@ -66,6 +66,14 @@ pub(crate) struct Encryption {
     pub(crate) key_id: Option<String>,
 }
 
+impl Encryption {
+    /// Whether a record that arrived at a time is kept under a key.
+    pub(crate) fn covers(changes: &[Self], arrival_us: u64) -> bool {
+        let last = changes.iter().take_while(|change| change.since_us <= arrival_us).last();
+        last.is_some_and(|change| change.key_id.is_some())
+    }
+}
+
 /// Where a stream is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum StreamStatus {

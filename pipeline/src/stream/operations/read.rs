@@ -12,6 +12,7 @@ use crate::stream::{
     error::{ApiError, ErrorKind},
     iterator::{MAX_TOKEN_CHARS, ShardIterator},
     json::{self, Text, Timestamp, push_string},
+    meta::Encryption,
     sequence::{DIGITS, SequenceNumber},
     shard::{MAX_READ_RECORDS, ReadBatch, Shard, shard_id},
     topology::Topology,
@@ -34,6 +35,9 @@ struct GetShardIterator<'a> {
     #[serde(borrow)]
     starting_sequence_number: Option<Text<'a>>,
     timestamp: Option<Timestamp>,
+    #[serde(borrow)]
+    stream_id: Option<Text<'a>>,
+    dry_run: Option<bool>,
 }
 
 /// Where an iterator is to start.
@@ -53,6 +57,7 @@ pub(super) fn shard_iterator(account: &Account, body: &[u8]) -> Result<Vec<u8>, 
     };
     let mut violations = Violations::default();
     target.check(&mut violations);
+    request.stream_id.iter().for_each(|id| violations.stream_id(id.as_str()));
     let shard_id = request.shard_id.as_ref().map(Text::as_str);
     match shard_id {
         Some(id) => violations.name(id, "shardId"),
@@ -77,6 +82,9 @@ pub(super) fn shard_iterator(account: &Account, body: &[u8]) -> Result<Vec<u8>, 
         Start::AfterNumber(text) => numbered_position(&stream, shard, text)? + 1,
         _ => 0,
     };
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
     let position = shard.position(now_us, |log| match start {
         Start::TrimHorizon => 0,
         Start::Latest => log.tip(),
@@ -166,7 +174,10 @@ struct GetRecords<'a> {
     shard_iterator: Option<Text<'a>>,
     #[serde(borrow, rename = "StreamARN")]
     stream_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    stream_id: Option<Text<'a>>,
     limit: Option<i64>,
+    dry_run: Option<bool>,
 }
 
 pub(super) fn records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
@@ -179,6 +190,7 @@ pub(super) fn records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErro
     }
     let target = StreamTarget { name: None, arn: request.stream_arn.as_ref().map(Text::as_str) };
     target.check(&mut violations);
+    request.stream_id.iter().for_each(|id| violations.stream_id(id.as_str()));
     let limit = request.limit.unwrap_or(MAX_READ_RECORDS as i64);
     violations.range(limit, "limit", 1, MAX_READ_RECORDS as i64);
     violations.finish()?;
@@ -195,12 +207,16 @@ pub(super) fn records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErro
         return Err(ApiError::invalid_argument("Invalid ShardIterator."));
     }
     let shard = topology.shard(iterator.shard).ok_or_else(|| no_such_shard(&stream, &shard_id(iterator.shard)))?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
     let batch = shard.read(now_us, iterator.position, usize::try_from(limit).unwrap_or(0));
     let batch = batch.map_err(|_| throttled(&stream, shard))?;
     // A shard that has ended has nothing to go on with; its children have.
     let next = (!batch.ended).then(|| iterator_at(&stream, shard, batch.next, now_us).seal(&account.sealer));
     let children = if batch.ended { child_shards(&topology, shard.number) } else { Vec::new() };
-    Ok(write_batch(shard, &batch, next.as_deref(), &children))
+    let encryption = stream.meta().encryption.clone();
+    Ok(write_batch(shard, &batch, next.as_deref(), &children, &encryption))
 }
 
 /// The children of a shard as GetRecords and SubscribeToShard name them at its end.
@@ -219,7 +235,13 @@ fn child_shards(topology: &Topology, number: u32) -> Vec<Value> {
 }
 
 /// The answer of GetRecords, written once into memory of about the right size.
-fn write_batch(shard: &Shard, batch: &ReadBatch, next: Option<&str>, children: &[Value]) -> Vec<u8> {
+fn write_batch(
+    shard: &Shard,
+    batch: &ReadBatch,
+    next: Option<&str>,
+    children: &[Value],
+    encryption: &[Encryption],
+) -> Vec<u8> {
     let payload: usize = batch.records.iter().map(|record| record.size() * 4 / 3).sum();
     let mut out = String::with_capacity(payload + batch.records.len() * (DIGITS + 112) + 512);
     out.push_str("{\"MillisBehindLatest\":");
@@ -244,8 +266,15 @@ fn write_batch(shard: &Shard, batch: &ReadBatch, next: Option<&str>, children: &
         push_seconds(&mut out, record.arrival_us);
         out.push_str(",\"Data\":\"");
         STANDARD.encode_string(record.data(), &mut out);
-        out.push_str("\",\"PartitionKey\":");
-        push_string(&mut out, &String::from_utf8_lossy(record.partition_key()));
+        out.push('"');
+        // A stream that spreads its records itself takes them without a key.
+        if !record.partition_key().is_empty() {
+            out.push_str(",\"PartitionKey\":");
+            push_string(&mut out, &String::from_utf8_lossy(record.partition_key()));
+        }
+        if Encryption::covers(encryption, record.arrival_us) {
+            out.push_str(",\"EncryptionType\":\"KMS\"");
+        }
         out.push('}');
     }
     out.push_str("]}");

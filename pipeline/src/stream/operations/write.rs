@@ -11,6 +11,7 @@ use crate::stream::{
     data_stream::DataStream,
     error::{ApiError, ErrorKind},
     json::{self, Batch, Text, push_string},
+    meta::Distribution,
     routing::hash_of_key,
     sequence::{DIGITS, SequenceNumber},
     shard::{Incoming, Outcome, Shard},
@@ -32,6 +33,9 @@ struct PutRecord<'a> {
     #[serde(borrow, rename = "StreamARN")]
     stream_arn: Option<Text<'a>>,
     #[serde(borrow)]
+    stream_id: Option<Text<'a>>,
+    dry_run: Option<bool>,
+    #[serde(borrow)]
     data: Option<Text<'a>>,
     #[serde(borrow)]
     partition_key: Option<Text<'a>>,
@@ -48,6 +52,9 @@ struct PutRecords<'a> {
     stream_name: Option<Text<'a>>,
     #[serde(borrow, rename = "StreamARN")]
     stream_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    stream_id: Option<Text<'a>>,
+    dry_run: Option<bool>,
     #[serde(borrow)]
     records: Option<Batch<Entry<'a>, MAX_RECORDS>>,
 }
@@ -76,6 +83,8 @@ enum HashKey {
     OfPartitionKey(u128),
     Explicit(u128),
     TooLarge(String),
+    /// Wherever the stream puts it.
+    Anywhere,
 }
 
 /// The payloads of a call, one after the other: partition key, data, partition key, data.
@@ -83,6 +92,8 @@ enum HashKey {
 struct Block {
     payloads: Vec<u8>,
     records: Vec<Decoded>,
+    /// The stream spreads its records itself: keys are optional and say nothing about the shard.
+    spread: bool,
 }
 
 pub(super) fn put_record(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
@@ -93,12 +104,14 @@ pub(super) fn put_record(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiE
     };
     let mut violations = Violations::default();
     target.check(&mut violations);
+    request.stream_id.iter().for_each(|id| violations.stream_id(id.as_str()));
     let entry = Entry {
         data: request.data,
         partition_key: request.partition_key,
         explicit_hash_key: request.explicit_hash_key,
     };
-    let mut block = Block::default();
+    let stream = target.resolve().and_then(|name| account.usable(name));
+    let mut block = Block { spread: spreads(&stream), ..Block::default() };
     block.add(&entry, &mut violations, |field| field)?;
     let ordering = request.sequence_number_for_ordering.as_ref().map(Text::as_str);
     if let Some(number) = ordering {
@@ -106,19 +119,29 @@ pub(super) fn put_record(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiE
     }
     violations.finish()?;
 
-    let stream = account.usable(target.resolve()?)?;
+    let stream = stream?;
     if let Some(number) = ordering.filter(|number| SequenceNumber::parse(number).is_none()) {
         return Err(ApiError::invalid_argument(format!(
             "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {} is invalid.",
             stream.name
         )));
     }
-    let placed = store(account, &stream, &block.records_for(&stream)?);
+    let records = block.records_for(&stream)?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let placed = store(account, &stream, &records);
     let [Placed { shard, outcome }] = placed.as_slice() else {
         return Err(ApiError::new(ErrorKind::InternalFailure, "A PutRecord call holds one record."));
     };
     match outcome {
-        Outcome::Stored(number) => json::answer(&json!({ "ShardId": shard.id, "SequenceNumber": number.to_string() })),
+        Outcome::Stored(number) => {
+            let mut answer = json!({ "ShardId": shard.id, "SequenceNumber": number.to_string() });
+            if stream.meta().key_id().is_some() {
+                answer["EncryptionType"] = json!("KMS");
+            }
+            json::answer(&answer)
+        }
         Outcome::Throttled => Err(ApiError::new(ErrorKind::ThroughputExceeded, throttle_text(&stream.name, &shard.id))),
         Outcome::Full | Outcome::Moved => Err(ApiError::new(ErrorKind::InternalFailure, account.full_text())),
     }
@@ -132,18 +155,30 @@ pub(super) fn put_records(account: &Account, body: &[u8]) -> Result<Vec<u8>, Api
     };
     let mut violations = Violations::default();
     target.check(&mut violations);
-    let block = decode(request.records.as_ref(), body.len(), &mut violations)?;
+    request.stream_id.iter().for_each(|id| violations.stream_id(id.as_str()));
+    let stream = target.resolve().and_then(|name| account.usable(name));
+    let block = decode(request.records.as_ref(), body.len(), spreads(&stream), &mut violations)?;
     violations.finish()?;
 
-    let stream = account.usable(target.resolve()?)?;
-    let placed = store(account, &stream, &block.records_for(&stream)?);
+    let stream = stream?;
+    let records = block.records_for(&stream)?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let placed = store(account, &stream, &records);
     Ok(write_outcomes(account, &stream, &placed))
+}
+
+/// Whether the stream a call names spreads its records itself. That there is no such stream is said later.
+fn spreads(stream: &Result<Arc<DataStream>, ApiError>) -> bool {
+    stream.as_ref().is_ok_and(|stream| stream.meta().distribution == Distribution::Auto)
 }
 
 /// Decodes and checks every record of a call.
 fn decode(
     records: Option<&Batch<Entry<'_>, MAX_RECORDS>>,
     body_bytes: usize,
+    spread: bool,
     violations: &mut Violations,
 ) -> Result<Block, ApiError> {
     let Some(Batch { entries, count }) = records else {
@@ -160,6 +195,7 @@ fn decode(
         // Three bytes for every four of base64; keys and syntax make up the rest.
         payloads: Vec::with_capacity(body_bytes * 3 / 4),
         records: Vec::with_capacity(entries.len()),
+        spread,
     };
     for (index, entry) in entries.iter().enumerate() {
         block.add(entry, violations, |field| Member { list: "records", index, field })?;
@@ -178,6 +214,7 @@ impl Block {
         let key = entry.partition_key.as_ref().map(Text::as_str);
         match key {
             Some(key) => violations.length(key, at("partitionKey"), 1, 256),
+            None if self.spread => {}
             None => violations.null(at("partitionKey")),
         }
         let key = key.unwrap_or_default();
@@ -196,13 +233,14 @@ impl Block {
             let constraint = format!("Member must have length less than or equal to {MAX_DATA_BYTES}");
             violations.add(shown, at("data"), constraint);
         }
-        let hash = match entry.explicit_hash_key.as_ref().map(Text::as_str) {
+        let explicit = entry.explicit_hash_key.as_ref().map(Text::as_str);
+        if let Some(text) = explicit {
+            violations.pattern(text, at("explicitHashKey"), is_number(text, 39), "0|([1-9]\\d{0,38})");
+        }
+        let hash = match explicit {
+            _ if self.spread => HashKey::Anywhere,
             None => HashKey::OfPartitionKey(hash_of_key(key)),
-            Some(text) => {
-                let pattern = "0|([1-9]\\d{0,38})";
-                violations.pattern(text, at("explicitHashKey"), is_number(text, 39), pattern);
-                text.parse().map_or_else(|_| HashKey::TooLarge(text.to_owned()), HashKey::Explicit)
-            }
+            Some(text) => text.parse().map_or_else(|_| HashKey::TooLarge(text.to_owned()), HashKey::Explicit),
         };
         self.records.push(Decoded { start, key_bytes: key.len(), end: self.payloads.len(), hash });
         Ok(())
@@ -227,6 +265,7 @@ impl Block {
             }
             let hash = match &record.hash {
                 HashKey::OfPartitionKey(hash) | HashKey::Explicit(hash) => *hash,
+                HashKey::Anywhere => stream.next_spread(),
                 HashKey::TooLarge(text) => {
                     return Err(ApiError::invalid_argument(format!(
                         "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}"
@@ -316,7 +355,11 @@ fn write_outcomes(account: &Account, stream: &DataStream, placed: &[Placed]) -> 
             Outcome::Full | Outcome::Moved => push_refusal(&mut out, ErrorKind::InternalFailure, &account.full_text()),
         }
     }
-    out.push_str("]}");
+    out.push(']');
+    if stream.meta().key_id().is_some() {
+        out.push_str(",\"EncryptionType\":\"KMS\"");
+    }
+    out.push('}');
     out.into_bytes()
 }
 

@@ -332,3 +332,72 @@ fn five_streams_are_being_created_at_most_and_a_name_is_free_only_when_its_strea
     bench.clock.advance_us(30 * SECOND_US);
     create("s").unwrap();
 }
+
+#[test]
+fn records_bear_the_encryption_of_the_time_they_arrived() {
+    let bench = Bench::with_stream(Quotas::off(), 1);
+    let set = |operation: &str| {
+        bench.clock.advance_us(SECOND_US);
+        bench.ok(operation, json!({ "StreamName": "s", "EncryptionType": "KMS", "KeyId": "alias/aws/kinesis" }));
+    };
+    assert!(bench.put("k", "plain")["EncryptionType"].is_null());
+    set("StartStreamEncryption");
+    assert_eq!(bench.put("k", "sealed")["EncryptionType"], "KMS");
+    let body = json!({ "StreamName": "s", "Records": [{ "PartitionKey": "k", "Data": "" }] });
+    assert_eq!(bench.ok("PutRecords", body.clone())["EncryptionType"], "KMS");
+    set("StopStreamEncryption");
+    assert!(bench.ok("PutRecords", body)["EncryptionType"].is_null());
+    let answer = bench.ok("GetRecords", json!({ "ShardIterator": bench.iterator("TRIM_HORIZON", json!({})) }));
+    let types: Vec<_> = answer["Records"].as_array().unwrap().iter().map(|r| r["EncryptionType"].clone()).collect();
+    assert_eq!(types, [Value::Null, json!("KMS"), json!("KMS"), Value::Null]);
+}
+
+#[test]
+fn a_stream_that_spreads_ignores_keys_fills_its_shards_evenly_and_needs_no_key() {
+    let bench = Bench::new(Quotas::off());
+    let mode = json!({ "StreamMode": "ON_DEMAND" });
+    let body = json!({ "StreamName": "s", "StreamModeDetails": mode, "RecordDistributionStrategy": "AUTO" });
+    bench.ok("CreateStream", body);
+    let records: Vec<_> =
+        (0..400).map(|_| json!({ "PartitionKey": "one", "Data": "", "ExplicitHashKey": "0" })).collect();
+    let answer = bench.ok("PutRecords", json!({ "StreamName": "s", "Records": records }));
+    let on = |shard: &str| answer["Records"].as_array().unwrap().iter().filter(|r| r["ShardId"] == shard).count();
+    let counts = ["0", "1", "2", "3"].map(|number| on(&format!("shardId-00000000000{number}")));
+    assert!(counts.iter().all(|count| (98..=102).contains(count)), "{counts:?}");
+    // An explicit key beyond every shard is ignored too; one that is no number is not.
+    let body = |hash: &str| json!({ "StreamName": "s", "Data": "", "ExplicitHashKey": hash });
+    let shard = bench.ok("PutRecord", body("999999999999999999999999999999999999999"))["ShardId"].clone();
+    assert_eq!(bench.refused("PutRecord", body("x")).kind, ErrorKind::Validation);
+    let from = json!({ "StreamName": "s", "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON" });
+    let iterator = bench.ok("GetShardIterator", from)["ShardIterator"].clone();
+    let answer = bench.ok("GetRecords", json!({ "ShardIterator": iterator }));
+    let read = answer["Records"].as_array().unwrap();
+    assert_eq!((&read[0]["PartitionKey"], read.last().unwrap().get("PartitionKey")), (&json!("one"), None));
+    // Back to the producers' keys, which are then needed.
+    let body = json!({ "StreamARN": ARN, "RecordDistributionStrategy": "USER_PARTITION_KEY" });
+    bench.ok("UpdateStreamRecordDistributionStrategy", body);
+    let error = bench.refused("PutRecord", json!({ "StreamName": "s", "Data": "" }));
+    assert!(error.message.contains("Value null at 'partitionKey'"), "{error}");
+}
+
+#[test]
+fn a_dry_run_is_judged_like_the_call_and_does_nothing() {
+    let bench = Bench::with_stream(Quotas::aws(), 1);
+    let put =
+        |stream: &str, key: &str| json!({ "StreamName": stream, "PartitionKey": key, "Data": "", "DryRun": true });
+    let position =
+        json!({ "StreamName": "s", "ShardId": "shardId-0", "ShardIteratorType": "TRIM_HORIZON", "DryRun": true });
+    let iterator = bench.iterator("TRIM_HORIZON", json!({}));
+    for (operation, body) in [
+        ("PutRecord", put("s", "k")),
+        ("PutRecords", json!({ "StreamName": "s", "Records": [put("s", "k")], "DryRun": true })),
+        ("GetShardIterator", position),
+        ("GetRecords", json!({ "ShardIterator": iterator, "DryRun": true })),
+    ] {
+        let error = bench.refused(operation, body);
+        assert_eq!((error.kind.name(), error.kind.status()), ("DryRunOperationException", 400), "{operation}");
+    }
+    assert_eq!(bench.refused("PutRecord", put("none", "k")).kind, ErrorKind::ResourceNotFound);
+    assert_eq!(bench.refused("PutRecord", put("s", "")).kind, ErrorKind::Validation);
+    assert_eq!(bench.read(&iterator), [""; 0]);
+}
