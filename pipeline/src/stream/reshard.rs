@@ -55,8 +55,8 @@ pub(crate) fn uniform(open: &[OpenShard], mut next: u32, target: u32) -> Vec<Res
     let mut pieces = Vec::with_capacity(open.len() + starts.len());
     for &(number, range) in open {
         let mut rest = (number, range);
-        let inside = |start: &&u128| **start > range.start && **start <= range.end;
-        for &at in starts.iter().filter(inside) {
+        let first_inside = starts.partition_point(|start| *start <= range.start);
+        for &at in starts[first_inside..].iter().take_while(|start| **start <= range.end) {
             let split = Reshard::split(rest, at);
             pieces.push((next, split.children[0]));
             rest = (next + 1, split.children[1]);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::stream::{
     account::Account,
-    data_stream::{DataStream, full_shard_id},
+    data_stream::{DataStream, shard_number},
     error::ApiError,
     json::{self, seconds},
     meta::{ShardMeta, StreamMeta, StreamMode, StreamStatus},
@@ -85,8 +85,8 @@ pub(super) fn warm_throughput(meta: &StreamMeta) -> Value {
 
 /// The number of the first shard whose id comes after this one. Text that is no shard's id is compared as text.
 pub(super) fn first_after(meta: &StreamMeta, id: &str) -> u32 {
-    let id = full_shard_id(id);
-    meta.shards.keys().copied().take_while(|number| shard_id(*number) <= id).last().map_or(0, |number| number + 1)
+    let later = |number: &u32| shard_id(*number).as_str() > id;
+    shard_number(id).map_or_else(|| meta.shards.keys().copied().find(later).unwrap_or(u32::MAX), |number| number + 1)
 }
 
 /// What both descriptions say.

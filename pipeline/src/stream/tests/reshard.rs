@@ -258,3 +258,17 @@ fn shards_beyond_those_of_the_account_are_refused_before_anything_changes() {
     assert!(error.message.contains("Current shard count for the account: 20000. Limit: 20000."), "{error}");
     assert_eq!(shards(&bench).len(), 1);
 }
+
+#[test]
+fn a_stream_grows_to_ten_thousand_shards_and_no_further() {
+    let bench = Bench::with_stream(Quotas::off(), 6_000);
+    update_count(&bench, 10_000).unwrap();
+    let error = update_count(&bench, 10_001).unwrap_err();
+    assert_eq!(
+        error.message,
+        "Target shard count or number of open shards cannot be greater than 10000. Current open shard count: 10000 Target \
+         shard count: 10001"
+    );
+    let summary = bench.ok("DescribeStreamSummary", json!({ "StreamName": "s" }));
+    assert_eq!(summary["StreamDescriptionSummary"]["OpenShardCount"], 10_000);
+}
