@@ -15,6 +15,7 @@ use super::{
     metrics::StreamMetrics,
     quota::Quotas,
     reshard::{Reshard, growth},
+    subscription::Seats,
     token::Sealer,
 };
 
@@ -56,6 +57,8 @@ pub(crate) struct Account {
     quotas: Quotas,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Sealer,
+    /// Which consumer reads which shard.
+    pub(crate) seats: Seats,
 }
 
 impl Account {
@@ -70,6 +73,7 @@ impl Account {
             quotas: settings.quotas,
             clock: settings.clock,
             sealer: Sealer::new(rand::random()),
+            seats: Seats::default(),
         }
     }
 

@@ -190,10 +190,17 @@ impl<'a> Reader<'a> {
     }
 
     fn simple(&mut self, head: &Head, out: &mut String, time: bool) -> Result<(), ApiError> {
+        let word = match head.info {
+            20 => Some("false"),
+            21 => Some("true"),
+            22 | 23 => Some("null"),
+            _ => None,
+        };
+        if let Some(word) = word {
+            out.push_str(word);
+            return Ok(());
+        }
         let number = match head.info {
-            20 => return Ok(out.push_str("false")),
-            21 => return Ok(out.push_str("true")),
-            22 | 23 => return Ok(out.push_str("null")),
             25 => half(head.argument as u16),
             26 => f64::from(f32::from_bits(head.argument as u32)),
             27 => f64::from_bits(head.argument),

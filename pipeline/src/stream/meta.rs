@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    consumer::ConsumerMeta,
     recent::RecentDay,
     reshard::OpenShard,
     routing::{HashRange, even_ranges},
@@ -102,6 +103,17 @@ pub(crate) struct Transition {
     pub(crate) settles_us: u64,
 }
 
+impl Transition {
+    /// The status at a time. `None`: what was being deleted is gone.
+    pub(crate) fn status(self, now_us: u64) -> Option<StreamStatus> {
+        match self.status {
+            status if now_us < self.settles_us => Some(status),
+            StreamStatus::Deleting => None,
+            _ => Some(StreamStatus::Active),
+        }
+    }
+}
+
 /// The facts of one stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StreamMeta {
@@ -138,6 +150,9 @@ pub(crate) struct StreamMeta {
     #[serde(default)]
     pub(crate) policy: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
+    /// The registered consumers by name.
+    #[serde(default)]
+    pub(crate) consumers: BTreeMap<String, ConsumerMeta>,
     pub(crate) shard_level_metrics: BTreeSet<String>,
 }
 
@@ -243,6 +258,7 @@ impl StreamMeta {
             encryption_stops: RecentDay::default(),
             policy: None,
             tags: shape.tags,
+            consumers: BTreeMap::new(),
             shard_level_metrics: BTreeSet::new(),
         }
     }
@@ -263,12 +279,7 @@ impl StreamMeta {
 
     /// The status at a time. `None`: the stream has been deleted.
     pub(crate) fn status(&self, now_us: u64) -> Option<StreamStatus> {
-        let Transition { status, settles_us } = self.transition;
-        match status {
-            status if now_us < settles_us => Some(status),
-            StreamStatus::Deleting => None,
-            _ => Some(StreamStatus::Active),
-        }
+        self.transition.status(now_us)
     }
 
     /// Largest record, data and partition key, bytes.

@@ -1,6 +1,7 @@
 //! The operations of the API: from a target header to an answer. One file per family.
 
 mod accounts;
+mod consumers;
 mod describe;
 mod mode;
 mod policies;
@@ -11,6 +12,7 @@ mod resource;
 mod settings;
 mod shards;
 mod streams;
+mod subscribe;
 mod tags;
 mod write;
 
@@ -19,7 +21,9 @@ use std::sync::Arc;
 use super::{
     account::Account,
     error::{ApiError, ErrorKind},
+    subscription::Subscription,
 };
+pub(in crate::stream) use read::{child_shards, push_records};
 
 /// What a target header starts with.
 pub(crate) const TARGET_PREFIX: &str = "Kinesis_20131202.";
@@ -29,6 +33,8 @@ pub(crate) const TARGET_PREFIX: &str = "Kinesis_20131202.";
 pub(crate) enum Reply {
     /// JSON; some answers are empty.
     Body(Vec<u8>),
+    /// An answer that goes on.
+    Events(Subscription),
 }
 
 impl From<Vec<u8>> for Reply {
@@ -71,9 +77,11 @@ operations! {
     DecreaseStreamRetentionPeriod => settings::decrease_retention,
     DeleteResourcePolicy => policies::delete,
     DeleteStream => streams::delete,
+    DeregisterStreamConsumer => consumers::deregister,
     DescribeAccountSettings => accounts::settings,
     DescribeLimits => accounts::limits,
     DescribeStream => describe::stream,
+    DescribeStreamConsumer => consumers::describe,
     DescribeStreamSummary => describe::summary,
     DisableEnhancedMonitoring => settings::disable_monitoring,
     EnableEnhancedMonitoring => settings::enable_monitoring,
@@ -82,6 +90,7 @@ operations! {
     GetShardIterator => read::shard_iterator,
     IncreaseStreamRetentionPeriod => settings::increase_retention,
     ListShards => shards::list,
+    ListStreamConsumers => consumers::list,
     ListStreams => streams::list,
     ListTagsForResource => tags::list_for_resource,
     ListTagsForStream => tags::list_for_stream,
@@ -89,10 +98,12 @@ operations! {
     PutRecord => write::put_record,
     PutRecords => write::put_records,
     PutResourcePolicy => policies::put,
+    RegisterStreamConsumer => consumers::register,
     RemoveTagsFromStream => tags::remove_from_stream,
     SplitShard => reshard::split,
     StartStreamEncryption => settings::start_encryption,
     StopStreamEncryption => settings::stop_encryption,
+    SubscribeToShard => subscribe::subscribe,
     TagResource => tags::add_to_resource,
     UntagResource => tags::remove_from_resource,
     UpdateAccountSettings => accounts::update_settings,

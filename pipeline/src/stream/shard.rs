@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering};
 
+use tokio::sync::{Notify, futures::Notified};
+
 use super::{
     capacity::{Capacity, Reservation},
     log::{Log, StoredRecord, memory_cost},
@@ -72,6 +74,8 @@ pub(crate) struct Shard {
     retention_us: Arc<AtomicU64>,
     capacity: Arc<Capacity>,
     state: Mutex<State>,
+    /// Tells who waits for records; costs next to nothing while nobody does.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -109,6 +113,22 @@ pub(crate) fn shard_id(number: u32) -> String {
     format!("shardId-{number:012}")
 }
 
+impl State {
+    /// Records from a position on, counted, and their bytes.
+    fn take(&mut self, now_us: u64, position: u64, max_records: usize, max_bytes: usize) -> (ReadBatch, usize) {
+        let (first, records) = self.log.read(position, max_records, max_bytes);
+        let bytes: usize = records.iter().map(StoredRecord::size).sum();
+        self.counts.read_records += records.len() as u64;
+        self.counts.read_bytes += bytes as u64;
+        let next = first + records.len() as u64;
+        // Behind by less than a millisecond is still behind: zero says that there is nothing left.
+        let behind_us = self.log.arrival_us_at(next).map(|arrival_us| now_us.saturating_sub(arrival_us));
+        let millis_behind = behind_us.map_or(0, |us| (us / 1_000).max(1));
+        let ended = self.end_index.is_some_and(|end| next >= end);
+        (ReadBatch { first, records, next, millis_behind, ended }, bytes)
+    }
+}
+
 impl Shard {
     pub(crate) fn new(number: u32, facts: &ShardMeta, settings: &ShardSettings) -> Self {
         let now_us = facts.created_us;
@@ -126,6 +146,7 @@ impl Shard {
                 counts: Counts::default(),
                 end_index: facts.closed.map(|closing| closing.end_index),
             }),
+            changed: Notify::new(),
         }
     }
 
@@ -153,7 +174,10 @@ impl Shard {
     pub(crate) fn close(&self) -> u64 {
         let mut state = self.lock();
         let tip = state.log.tip();
-        *state.end_index.get_or_insert(tip)
+        let end_index = *state.end_index.get_or_insert(tip);
+        drop(state);
+        self.changed.notify_waiters();
+        end_index
     }
 
     /// A new largest record changes how much may be written at once.
@@ -200,6 +224,8 @@ impl Shard {
                 Outcome::Throttled
             };
         }
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// Reads from a position within AWS's caps.
@@ -210,32 +236,49 @@ impl Shard {
             state.counts.throttled_reads += 1;
             return Err(ReadThrottled);
         }
-        let (first, records) = state.log.read(position, max_records.min(MAX_READ_RECORDS), MAX_READ_BYTES);
-        let bytes: usize = records.iter().map(StoredRecord::size).sum();
+        let (batch, bytes) = state.take(now_us, position, max_records.min(MAX_READ_RECORDS), MAX_READ_BYTES);
         state.read.charge(bytes);
-        state.counts.read_records += records.len() as u64;
-        state.counts.read_bytes += bytes as u64;
-        let next = first + records.len() as u64;
-        // Behind by less than a millisecond is still behind: zero says that there is nothing left.
-        let behind_us = state.log.arrival_us_at(next).map(|arrival_us| now_us.saturating_sub(arrival_us));
-        let ended = state.end_index.is_some_and(|end| next >= end);
-        Ok(ReadBatch { first, records, next, millis_behind: behind_us.map_or(0, |us| (us / 1_000).max(1)), ended })
+        Ok(batch)
     }
 
-    /// Takes one GetShardIterator call from the read limits and gives the position that `place` finds.
-    pub(crate) fn position(&self, now_us: u64, place: impl FnOnce(&Log) -> u64) -> Result<u64, ReadThrottled> {
+    /// Reads from a position for a consumer with a throughput of its own: the limits of the other readers do not apply.
+    pub(crate) fn read_fan_out(&self, now_us: u64, position: u64, max_bytes: usize) -> ReadBatch {
         let mut state = self.lock();
         self.trim_locked(&mut state, now_us);
+        state.take(now_us, position, MAX_READ_RECORDS, max_bytes).0
+    }
+
+    /// Takes one GetShardIterator call from the read limits.
+    pub(crate) fn admit_iterator(&self, now_us: u64) -> Result<(), ReadThrottled> {
+        let mut state = self.lock();
         if !state.read.admit_iterator(now_us) {
             state.counts.throttled_reads += 1;
             return Err(ReadThrottled);
         }
-        Ok(place(&state.log))
+        Ok(())
+    }
+
+    /// The index of the first record that arrived at or after the time.
+    pub(crate) fn position_at(&self, now_us: u64, time_us: u64) -> u64 {
+        let mut state = self.lock();
+        self.trim_locked(&mut state, now_us);
+        state.log.position_at(time_us)
+    }
+
+    /// Resolves when something was appended, or the shard was closed, after it was made.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The index the next record will get.
     pub(crate) fn tip(&self) -> u64 {
         self.lock().log.tip()
+    }
+
+    /// Whether there is something to say to a reader at this position: a record, or that the shard has ended.
+    pub(crate) fn has_from(&self, position: u64) -> bool {
+        let state = self.lock();
+        position < state.log.tip() || state.end_index.is_some()
     }
 
     /// Drops what is older than the retention.

@@ -13,6 +13,7 @@ use super::{
     quota::Quotas,
 };
 
+mod fan_out;
 mod listing;
 mod operations;
 mod reshard;
@@ -61,7 +62,9 @@ impl Bench {
 
     fn call(&self, operation: &str, body: Value) -> Result<Value, ApiError> {
         let operation = Operation::from_target(&format!("{TARGET_PREFIX}{operation}"))?;
-        let Reply::Body(answer) = operation.run(&self.account, body.to_string().as_bytes())?;
+        let Reply::Body(answer) = operation.run(&self.account, body.to_string().as_bytes())? else {
+            panic!("{operation:?} answers with events");
+        };
         Ok(if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer).unwrap() })
     }
 

@@ -13,6 +13,7 @@ pub(crate) enum TokenKind {
     ShardIterator = 1,
     ShardPage = 2,
     StreamPage = 3,
+    ConsumerPage = 4,
 }
 
 const HEADER: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];

@@ -2,14 +2,20 @@
 //!
 //! Credentials are neither asked for nor looked at: any signature, or none, is accepted, and headers are never logged.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use futures::{StreamExt as _, stream::BoxStream};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
-    body::{Body, Incoming},
+    body::{Body, Frame, Incoming, SizeHint},
     header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::json;
@@ -19,7 +25,9 @@ use super::{
     account::Account,
     cbor,
     error::{ApiError, ErrorKind},
+    event_stream,
     operations::{Operation, Reply, TARGET_PREFIX},
+    subscription::{Event, Subscription},
 };
 
 /// The largest body that is read: 10 MiB of records as base64 are 13.4 MiB, keys and syntax come on top.
@@ -48,10 +56,7 @@ impl Gateway {
     }
 
     /// Answers one request, whatever it holds.
-    pub(crate) async fn serve(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
         let path = request.uri().path();
         let response = if matches!(*request.method(), Method::GET | Method::HEAD) && matches!(path, "/" | "/health") {
             respond(StatusCode::OK, PLAIN, Bytes::from_static(b"ok"))
@@ -59,7 +64,8 @@ impl Gateway {
             unknown_operation_xml()
         } else if let Some(language) = Language::of(request.headers()) {
             match self.call(request, language).await {
-                Ok(body) => respond(StatusCode::OK, language.content_type(), body.into()),
+                Ok(Reply::Body(body)) => respond(StatusCode::OK, language.content_type(), Bytes::from(body)),
+                Ok(Reply::Events(subscription)) => push(subscription, language),
                 Err(error) => refuse(&error, language),
             }
         } else {
@@ -68,26 +74,24 @@ impl Gateway {
         Ok(response)
     }
 
-    async fn call(&self, request: Request<Incoming>, language: Language) -> Result<Vec<u8>, ApiError> {
+    async fn call(&self, request: Request<Incoming>, language: Language) -> Result<Reply, ApiError> {
         let operation = Operation::from_target(target(request.headers()))?;
         let (body, _permit) = self.read_body(request.into_body()).await?;
         let answer = self.run(operation, &body, language);
         match &answer {
-            Ok(answer) => {
-                tracing::trace!(?operation, request_bytes = body.len(), answer_bytes = answer.len(), "answered")
-            }
+            Ok(_) => tracing::trace!(?operation, request_bytes = body.len(), "answered"),
             Err(error) => tracing::debug!(?operation, request_bytes = body.len(), %error, "refused"),
         }
         answer
     }
 
-    fn run(&self, operation: Operation, body: &[u8], language: Language) -> Result<Vec<u8>, ApiError> {
+    fn run(&self, operation: Operation, body: &[u8], language: Language) -> Result<Reply, ApiError> {
         match language {
-            Language::Json => operation.run(&self.account, body).map(|Reply::Body(answer)| answer),
-            Language::Cbor => {
-                let Reply::Body(answer) = operation.run(&self.account, &cbor::to_json(body)?)?;
-                cbor::from_json(&answer)
-            }
+            Language::Json => operation.run(&self.account, body),
+            Language::Cbor => match operation.run(&self.account, &cbor::to_json(body)?)? {
+                Reply::Body(answer) => cbor::from_json(&answer).map(Reply::Body),
+                events @ Reply::Events(_) => Ok(events),
+            },
         }
     }
 
@@ -150,16 +154,89 @@ impl Language {
         known.into_iter().find(|(name, _)| media_type.eq_ignore_ascii_case(name)).map(|(_, language)| language)
     }
 
-    const fn content_type(self) -> HeaderValue {
+    const fn media_type(self) -> &'static str {
         match self {
-            Self::Json => HeaderValue::from_static("application/x-amz-json-1.1"),
-            Self::Cbor => HeaderValue::from_static("application/x-amz-cbor-1.1"),
+            Self::Json => "application/x-amz-json-1.1",
+            Self::Cbor => "application/x-amz-cbor-1.1",
+        }
+    }
+
+    const fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(self.media_type())
+    }
+
+    /// A value that this server wrote as JSON, in this language.
+    fn encode(self, json: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Json => json.to_vec(),
+            Self::Cbor => cbor::from_json(json).unwrap_or_default(),
+        }
+    }
+}
+
+/// The answer that goes on: a frame for each event.
+fn push(subscription: Subscription, language: Language) -> Response<AnswerBody> {
+    let frames = subscription.events().map(move |event| event_frame(&event, language));
+    respond(StatusCode::OK, HeaderValue::from_static(event_stream::MEDIA_TYPE), AnswerBody::Frames(frames.boxed()))
+}
+
+fn event_frame(event: &Event, language: Language) -> Bytes {
+    let content_type = (":content-type", language.media_type());
+    let sent = |name, payload: &[u8]| {
+        let headers = [(":message-type", "event"), (":event-type", name), content_type];
+        event_stream::frame(&headers, &language.encode(payload))
+    };
+    match event {
+        Event::InitialResponse => sent("initial-response", b"{}"),
+        Event::Records(json) => sent("SubscribeToShardEvent", json.as_bytes()),
+        Event::Exception(error) => {
+            let headers = [(":message-type", "exception"), (":exception-type", error.kind.name()), content_type];
+            let payload = json!({ "message": error.message }).to_string();
+            event_stream::frame(&headers, &language.encode(payload.as_bytes()))
+        }
+    }
+}
+
+/// The body of an answer: all there is, or frames as they come.
+pub(crate) enum AnswerBody {
+    Whole(Full<Bytes>),
+    Frames(BoxStream<'static, Bytes>),
+}
+
+impl From<Bytes> for AnswerBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Frames(frames) => frames.poll_next_unpin(cx).map(|frame| frame.map(|frame| Ok(Frame::data(frame)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Frames(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Frames(_) => SizeHint::default(),
         }
     }
 }
 
 /// AWS answers in XML when it does not know what language the client speaks.
-fn unrecognised(headers: &HeaderMap) -> Response<Full<Bytes>> {
+fn unrecognised(headers: &HeaderMap) -> Response<AnswerBody> {
     if target(headers).starts_with(TARGET_PREFIX) {
         return unknown_operation_xml();
     }
@@ -168,23 +245,20 @@ fn unrecognised(headers: &HeaderMap) -> Response<Full<Bytes>> {
     respond(StatusCode::FORBIDDEN, XML, Bytes::from_static(body.as_bytes()))
 }
 
-fn unknown_operation_xml() -> Response<Full<Bytes>> {
+fn unknown_operation_xml() -> Response<AnswerBody> {
     respond(StatusCode::NOT_FOUND, XML, Bytes::from_static(b"<UnknownOperationException/>\n"))
 }
 
-fn refuse(error: &ApiError, language: Language) -> Response<Full<Bytes>> {
+fn refuse(error: &ApiError, language: Language) -> Response<AnswerBody> {
     let body = json!({ "__type": error.kind.name(), error.kind.message_member(): error.message }).to_string();
     let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = match language {
-        Language::Json => body.into_bytes(),
-        Language::Cbor => cbor::from_json(body.as_bytes()).unwrap_or_default(),
-    };
-    respond(status, language.content_type(), body.into())
+    let body = language.encode(body.as_bytes());
+    respond(status, language.content_type(), Bytes::from(body))
 }
 
 /// A response with the two ids that clients log and tests look for.
-fn respond(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn respond(status: StatusCode, content_type: HeaderValue, body: impl Into<AnswerBody>) -> Response<AnswerBody> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

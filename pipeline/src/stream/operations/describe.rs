@@ -65,7 +65,7 @@ pub(super) fn summary(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErro
     let meta = stream.meta();
     let mut summary = description(account, &stream, &meta);
     summary["OpenShardCount"] = json!(meta.open_shards().count());
-    summary["ConsumerCount"] = json!(0);
+    summary["ConsumerCount"] = json!(meta.consumers.len());
     summary["MaxRecordSizeInKiB"] = json!(meta.max_record_kib);
     if meta.mode == StreamMode::OnDemand {
         summary["RecordDistributionStrategy"] = json!(meta.distribution.name());

@@ -19,7 +19,8 @@ use crate::stream::{
     validate::{StreamTarget, Violations, is_number},
 };
 
-const TYPES: [&str; 5] = ["AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"];
+pub(super) const TYPES: [&str; 5] =
+    ["AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -41,7 +42,8 @@ struct GetShardIterator<'a> {
 }
 
 /// Where an iterator is to start.
-enum Start<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start<'a> {
     TrimHorizon,
     Latest,
     AtTime(u64),
@@ -74,54 +76,63 @@ pub(super) fn shard_iterator(account: &Account, body: &[u8]) -> Result<Vec<u8>, 
     violations.finish()?;
 
     let now_us = account.clock.now_us();
-    let start = start_of(&request, now_us)?;
+    let kind = request.shard_iterator_type.as_ref().map(Text::as_str).unwrap_or_default();
+    let number = request.starting_sequence_number.as_ref().map(Text::as_str);
+    let start = Start::of(kind, number, request.timestamp, now_us)?;
     let stream = account.usable(target.resolve()?)?;
     let shard = &*find_shard(&stream, shard_id.unwrap_or_default())?;
-    let numbered = match &start {
-        Start::AtNumber(text) => numbered_position(&stream, shard, text)?,
-        Start::AfterNumber(text) => numbered_position(&stream, shard, text)? + 1,
-        _ => 0,
-    };
+    // A number that is none of the shard's is refused before the call is counted.
+    let position = start.position(&stream, shard, now_us)?;
     if request.dry_run == Some(true) {
         return Err(ApiError::dry_run());
     }
-    let position = shard.position(now_us, |log| match start {
-        Start::TrimHorizon => 0,
-        Start::Latest => log.tip(),
-        Start::AtTime(time_us) => log.position_at(time_us),
-        Start::AtNumber(_) | Start::AfterNumber(_) => numbered,
-    });
-    let position = position.map_err(|_| throttled(&stream, shard))?;
+    shard.admit_iterator(now_us).map_err(|_| throttled(&stream, shard))?;
     let iterator = iterator_at(&stream, shard, position, now_us);
     json::answer(&json!({ "ShardIterator": iterator.seal(&account.sealer) }))
 }
 
-/// The start a request asks for; what it gives beside the type has to fit the type.
-fn start_of<'a>(request: &'a GetShardIterator<'_>, now_us: u64) -> Result<Start<'a>, ApiError> {
-    let kind = request.shard_iterator_type.as_ref().map(Text::as_str).unwrap_or_default();
-    let number = request.starting_sequence_number.as_ref().map(Text::as_str);
-    match (kind, number, request.timestamp) {
-        ("AT_SEQUENCE_NUMBER", Some(number), _) => Ok(Start::AtNumber(number)),
-        ("AFTER_SEQUENCE_NUMBER", Some(number), _) => Ok(Start::AfterNumber(number)),
-        ("TRIM_HORIZON", None, _) => Ok(Start::TrimHorizon),
-        ("LATEST", None, _) => Ok(Start::Latest),
-        ("AT_TIMESTAMP", None, None) => Err(ApiError::invalid_argument(
-            "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.",
-        )),
-        ("AT_TIMESTAMP", None, Some(time)) if time.us / 1_000 > now_us / 1_000 => {
-            Err(ApiError::invalid_argument(format!(
-                "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+impl<'a> Start<'a> {
+    /// The start a request asks for; what it gives beside the type has to fit the type.
+    pub(super) fn of(
+        kind: &str,
+        number: Option<&'a str>,
+        time: Option<Timestamp>,
+        now_us: u64,
+    ) -> Result<Self, ApiError> {
+        match (kind, number, time) {
+            ("AT_SEQUENCE_NUMBER", Some(number), _) => Ok(Start::AtNumber(number)),
+            ("AFTER_SEQUENCE_NUMBER", Some(number), _) => Ok(Start::AfterNumber(number)),
+            ("TRIM_HORIZON", None, _) => Ok(Start::TrimHorizon),
+            ("LATEST", None, _) => Ok(Start::Latest),
+            ("AT_TIMESTAMP", None, None) => Err(ApiError::invalid_argument(
+                "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.",
+            )),
+            ("AT_TIMESTAMP", None, Some(time)) if time.us / 1_000 > now_us / 1_000 => {
+                Err(ApiError::invalid_argument(format!(
+                    "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
                  timestampInMillis: {}, currentTimestampInMillis: {}",
-                time.us / 1_000,
-                now_us / 1_000
-            )))
-        }
-        ("AT_TIMESTAMP", None, Some(time)) => Ok(Start::AtTime(time.us)),
-        (kind, number, _) => Err(ApiError::invalid_argument(format!(
-            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) \
+                    time.us / 1_000,
+                    now_us / 1_000
+                )))
+            }
+            ("AT_TIMESTAMP", None, Some(time)) => Ok(Start::AtTime(time.us)),
+            (kind, number, _) => Err(ApiError::invalid_argument(format!(
+                "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) \
              TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and {}",
-            if number.is_some() { "also a StartingSequenceNumber." } else { "no StartingSequenceNumber." }
-        ))),
+                if number.is_some() { "also a StartingSequenceNumber." } else { "no StartingSequenceNumber." }
+            ))),
+        }
+    }
+
+    /// The index of the first record to read. 0 means the trim horizon.
+    pub(super) fn position(self, stream: &DataStream, shard: &Shard, now_us: u64) -> Result<u64, ApiError> {
+        Ok(match self {
+            Self::TrimHorizon => 0,
+            Self::Latest => shard.tip(),
+            Self::AtTime(time_us) => shard.position_at(now_us, time_us),
+            Self::AtNumber(text) => numbered_position(stream, shard, text)?,
+            Self::AfterNumber(text) => numbered_position(stream, shard, text)? + 1,
+        })
     }
 }
 
@@ -139,7 +150,7 @@ fn numbered_position(stream: &DataStream, shard: &Shard, text: &str) -> Result<u
     })
 }
 
-fn find_shard(stream: &DataStream, id: &str) -> Result<Arc<Shard>, ApiError> {
+pub(super) fn find_shard(stream: &DataStream, id: &str) -> Result<Arc<Shard>, ApiError> {
     stream.shard(id).map_err(|reason| match reason {
         ShardLookup::NotAShardId => ApiError::not_found(format!(
             "Could not find shard {id} in stream {} under account {ACCOUNT_ID}.",
@@ -220,7 +231,7 @@ pub(super) fn records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErro
 }
 
 /// The children of a shard as GetRecords and SubscribeToShard name them at its end.
-fn child_shards(topology: &Topology, number: u32) -> Vec<Value> {
+pub(in crate::stream) fn child_shards(topology: &Topology, number: u32) -> Vec<Value> {
     let child = |shard: &Arc<Shard>| {
         json!({
             "ShardId": shard.id,
@@ -255,7 +266,15 @@ fn write_batch(
         out.push_str(",\"ChildShards\":");
         out.push_str(&Value::from(children).to_string());
     }
-    out.push_str(",\"Records\":[");
+    out.push_str(",\"Records\":");
+    push_records(&mut out, shard, batch, encryption);
+    out.push('}');
+    out.into_bytes()
+}
+
+/// The records of an answer or an event, as a JSON list.
+pub(in crate::stream) fn push_records(out: &mut String, shard: &Shard, batch: &ReadBatch, encryption: &[Encryption]) {
+    out.push('[');
     for (index, record) in (batch.first..).zip(&batch.records) {
         if index > batch.first {
             out.push(',');
@@ -263,22 +282,21 @@ fn write_batch(
         out.push_str("{\"SequenceNumber\":\"");
         out.extend(shard.sequence(index, record.arrival_us).digits().map(char::from));
         out.push_str("\",\"ApproximateArrivalTimestamp\":");
-        push_seconds(&mut out, record.arrival_us);
+        push_seconds(out, record.arrival_us);
         out.push_str(",\"Data\":\"");
-        STANDARD.encode_string(record.data(), &mut out);
+        STANDARD.encode_string(record.data(), out);
         out.push('"');
         // A stream that spreads its records itself takes them without a key.
         if !record.partition_key().is_empty() {
             out.push_str(",\"PartitionKey\":");
-            push_string(&mut out, &String::from_utf8_lossy(record.partition_key()));
+            push_string(out, &String::from_utf8_lossy(record.partition_key()));
         }
         if Encryption::covers(encryption, record.arrival_us) {
             out.push_str(",\"EncryptionType\":\"KMS\"");
         }
         out.push('}');
     }
-    out.push_str("]}");
-    out.into_bytes()
+    out.push(']');
 }
 
 /// Seconds with exactly three decimals.

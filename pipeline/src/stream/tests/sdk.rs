@@ -7,7 +7,10 @@ use aws_sdk_kinesis::{
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
     error::ProvideErrorMetadata as _,
     primitives::{Blob, DateTime},
-    types::{PutRecordsRequestEntry, ShardIteratorType, StreamMode, StreamModeDetails, StreamStatus},
+    types::{
+        PutRecordsRequestEntry, ShardIteratorType, StartingPosition, StreamMode, StreamModeDetails, StreamStatus,
+        SubscribeToShardEventStream,
+    },
 };
 
 use super::{SECOND_US, T0_US};
@@ -192,4 +195,38 @@ async fn the_client_knows_an_expired_iterator() {
     talk.clock.advance_us(301 * SECOND_US);
     let error = talk.client.get_records().shard_iterator(iterator).send().await.unwrap_err().into_service_error();
     assert!(error.is_expired_iterator_exception());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_subscribes_and_is_sent_what_arrives() {
+    let talk = talk(Quotas::off());
+    talk.create("s", 1).await;
+    talk.put("k", "before").await;
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
+    let registered = talk.client.register_stream_consumer().stream_arn(arn).consumer_name("c").send().await.unwrap();
+    let consumer = registered.consumer.unwrap().consumer_arn;
+    let position = StartingPosition::builder().r#type(ShardIteratorType::TrimHorizon).build().unwrap();
+    let call = talk.client.subscribe_to_shard().consumer_arn(&consumer).shard_id("shardId-000000000000");
+    let mut events = call.starting_position(position).send().await.unwrap().event_stream;
+    let mut got = Vec::new();
+    for data in ["one", "two"] {
+        let SubscribeToShardEventStream::SubscribeToShardEvent(event) = events.recv().await.unwrap().unwrap() else {
+            panic!("an event of another kind");
+        };
+        got.extend(event.records.iter().map(|r| String::from_utf8(r.data.as_ref().to_vec()).unwrap()));
+        talk.put("k", data).await;
+    }
+    assert_eq!(got, ["before", "one"]);
+    talk.client.delete_stream().stream_name("s").send().await.unwrap();
+    // What was put before the end may still come; then the exception does.
+    loop {
+        match events.recv().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream of events ended without a word"),
+            Err(error) => {
+                assert!(error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()), "{error:?}");
+                break;
+            }
+        }
+    }
 }
