@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 
-use super::request::require_settled;
-use crate::stream::{account::Account, data_stream::DataStream, error::ApiError, validate::Violations};
+use super::{consumers::find_by_arn, request::require_settled};
+use crate::stream::{
+    account::Account, data_stream::DataStream, error::ApiError, meta::StreamMeta, validate::Violations,
+};
 
 /// The members by which a call names a resource.
 #[derive(Debug, Deserialize)]
@@ -38,18 +40,20 @@ impl ResourceRef {
         let arn = self.arn.as_deref().unwrap_or_default();
         let missing = || ApiError::not_found(format!("Resource {arn} not found."));
         let path = path_of(arn).and_then(|path| path.strip_prefix("stream/")).ok_or_else(missing)?;
-        match path.split_once("/consumer/") {
-            None => Ok(Resource { arn: arn.to_owned(), stream: account.stream(path)? }),
-            Some(_) => Err(missing()),
+        if path.contains("/consumer/") {
+            let found = find_by_arn(account, arn)?;
+            return Ok(Resource { arn: arn.to_owned(), stream: found.stream, consumer: Some(found.name) });
         }
+        Ok(Resource { arn: arn.to_owned(), stream: account.stream(path)?, consumer: None })
     }
 }
 
-/// A stream.
+/// A stream, or a consumer of one.
 #[derive(Debug)]
 pub(super) struct Resource {
     pub(super) arn: String,
     stream: Arc<DataStream>,
+    consumer: Option<String>,
 }
 
 /// What every kind of resource has.
@@ -62,15 +66,26 @@ pub(super) struct Attributes<'a> {
 impl Resource {
     /// The resource as texts name it.
     pub(super) fn owner(&self) -> String {
-        format!("stream {}", self.stream.name)
+        match &self.consumer {
+            Some(consumer) => format!("consumer {consumer}"),
+            None => format!("stream {}", self.stream.name),
+        }
     }
 
     pub(super) fn tags(&self) -> BTreeMap<String, String> {
-        self.stream.meta().tags.clone()
+        let meta = self.stream.meta();
+        match &self.consumer {
+            Some(consumer) => meta.consumers.get(consumer).map(|facts| facts.tags.clone()).unwrap_or_default(),
+            None => meta.tags.clone(),
+        }
     }
 
     pub(super) fn policy(&self) -> Option<String> {
-        self.stream.meta().policy.clone()
+        let meta = self.stream.meta();
+        match &self.consumer {
+            Some(consumer) => meta.consumers.get(consumer)?.policy.clone(),
+            None => meta.policy.clone(),
+        }
     }
 
     /// Changes its attributes. Nothing changes when `change` fails.
@@ -82,7 +97,13 @@ impl Resource {
         let now_us = account.clock.now_us();
         self.stream.change(|meta| {
             require_settled(meta, now_us)?;
-            change(Attributes { tags: &mut meta.tags, policy: &mut meta.policy })
+            let StreamMeta { tags, policy, consumers, .. } = meta;
+            let consumer = self.consumer.as_ref().and_then(|name| consumers.get_mut(name));
+            match (consumer, &self.consumer) {
+                (Some(facts), _) => change(Attributes { tags: &mut facts.tags, policy: &mut facts.policy }),
+                (None, Some(_)) => Err(ApiError::not_found(format!("Resource {} not found.", self.arn))),
+                (None, None) => change(Attributes { tags, policy }),
+            }
         })
     }
 }

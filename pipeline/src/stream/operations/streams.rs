@@ -12,9 +12,9 @@ use super::{
     tags,
 };
 use crate::stream::{
-    account::Account,
+    account::{ACCOUNT_ID, Account},
     data_stream::DataStream,
-    error::ApiError,
+    error::{ApiError, ErrorKind},
     json::{self, Text, seconds},
     meta::{DEFAULT_MAX_RECORD_KIB, Distribution, StreamMode, StreamShape},
     token::TokenKind,
@@ -118,6 +118,7 @@ pub(super) fn create(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError
 struct DeleteStream {
     #[serde(flatten)]
     stream: StreamRef,
+    enforce_consumer_deletion: Option<bool>,
 }
 
 pub(super) fn delete(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
@@ -125,7 +126,20 @@ pub(super) fn delete(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError
     let mut violations = Violations::default();
     request.stream.check(&mut violations);
     violations.finish()?;
-    account.delete(request.stream.name()?, require_active)?;
+    let enforced = request.enforce_consumer_deletion == Some(true);
+    account.delete(request.stream.name()?, |meta, now_us| {
+        require_active(meta, now_us)?;
+        let registered = meta.consumers.values().any(|consumer| consumer.status(now_us).is_some());
+        if registered && !enforced {
+            let text = format!(
+                "Stream {} under account {ACCOUNT_ID} has registered consumers; deregister them, or delete it with \
+                 EnforceConsumerDeletion.",
+                meta.name
+            );
+            return Err(ApiError::new(ErrorKind::ResourceInUse, text));
+        }
+        Ok(())
+    })?;
     Ok(Vec::new())
 }
 

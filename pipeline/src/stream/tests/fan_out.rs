@@ -234,8 +234,28 @@ fn a_subscription_ends_with_its_stream_or_its_consumer() {
     bench.ok("DeregisterStreamConsumer", json!({ "ConsumerARN": one }));
     assert_eq!(bench.drain(&mut of_one).0, [json!("ResourceNotFoundException")]);
     assert_eq!(bench.drain(&mut of_other).0, Vec::<Value>::new());
+    let refused = bench.refused("DeleteStream", json!({ "StreamName": "s" }));
+    assert_eq!(refused.kind, ErrorKind::ResourceInUse, "a consumer is still registered");
     bench.ok("DeleteStream", json!({ "StreamName": "s", "EnforceConsumerDeletion": true }));
     assert_eq!(bench.drain(&mut of_other), (vec![json!("ResourceNotFoundException")], Step::End));
+}
+
+#[test]
+fn a_consumer_has_tags_and_a_policy_of_its_own() {
+    let bench = Bench::with_stream(Quotas::off(), 1);
+    let consumer = bench.register("c");
+    bench.ok("TagResource", json!({ "ResourceARN": consumer, "Tags": { "team": "mill" } }));
+    let tags = |arn: &str| bench.ok("ListTagsForResource", json!({ "ResourceARN": arn }))["Tags"].clone();
+    assert_eq!(tags(&consumer), json!([{ "Key": "team", "Value": "mill" }]));
+    assert_eq!(tags(STREAM_ARN), json!([]));
+    let policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    bench.ok("PutResourcePolicy", json!({ "ResourceARN": consumer, "Policy": policy }));
+    assert_eq!(bench.ok("GetResourcePolicy", json!({ "ResourceARN": consumer }))["Policy"], policy);
+    let missing = consumer.replace("/c:", "/d:");
+    assert_eq!(
+        bench.refused("ListTagsForResource", json!({ "ResourceARN": missing })).kind,
+        ErrorKind::ResourceNotFound
+    );
 }
 
 #[test]
