@@ -248,7 +248,7 @@ fn a_consumer_has_tags_and_a_policy_of_its_own() {
     let tags = |arn: &str| bench.ok("ListTagsForResource", json!({ "ResourceARN": arn }))["Tags"].clone();
     assert_eq!(tags(&consumer), json!([{ "Key": "team", "Value": "mill" }]));
     assert_eq!(tags(STREAM_ARN), json!([]));
-    let policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"kinesis:*"}]}"#;
     bench.ok("PutResourcePolicy", json!({ "ResourceARN": consumer, "Policy": policy }));
     assert_eq!(bench.ok("GetResourcePolicy", json!({ "ResourceARN": consumer }))["Policy"], policy);
     let missing = consumer.replace("/c:", "/d:");

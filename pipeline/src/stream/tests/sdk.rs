@@ -217,7 +217,7 @@ async fn the_client_subscribes_and_is_sent_what_arrives() {
         talk.put("k", data).await;
     }
     assert_eq!(got, ["before", "one"]);
-    talk.client.delete_stream().stream_name("s").send().await.unwrap();
+    talk.client.delete_stream().stream_name("s").enforce_consumer_deletion(true).send().await.unwrap();
     // What was put before the end may still come; then the exception does.
     loop {
         match events.recv().await {
