@@ -10,7 +10,13 @@
 
 mod support;
 
-use support::{at, measure, millrace, number, python, record, server::Server};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
+
+use serde_json::Value;
+use support::{number, python, server::Server};
 
 #[test]
 fn boto3_holds_a_whole_conversation() {
@@ -35,54 +41,88 @@ fn boto3_holds_a_whole_conversation() {
     assert_eq!(server.stop(), Some(0), "SIGTERM ends it gracefully");
 }
 
-#[test]
-fn a_load_on_a_served_stream_accounts_for_every_record_of_its_own_run() {
-    let server = Server::millrace(&["--stream", "sensor-stream:1"]);
-    let folder = tempfile::tempdir().unwrap();
-    for run in ["first", "second"] {
-        let out = folder.path().join(run);
-        let mut command = millrace();
-        command.args(["load", "sensors", "--rate", "300", "--for", "3s", "--set", "stream.name=sensor-stream"]);
-        command.args(["--set", "delivery.buffer_interval=1s", "--target", &server.url, "--out"]);
-        let (record, _) = measure(command.arg(&out), &out);
-        assert_eq!(number(&record, "ledger.lost"), 0);
-        assert_eq!(at(&record, "load.shards").as_array().unwrap().len(), 1, "the stream that was there is used");
-        assert_eq!(at(&record, "run.target"), server.url.as_str());
-        assert_eq!(number(&record, "delivery.records_delivered"), number(&record, "load.accepted"));
-    }
+/// Runs a command of the AWS CLI that has to succeed; gives what it printed as JSON.
+fn aws(server: &Server, arguments: &[&str]) -> Value {
+    let mut command = Command::new(python::python());
+    command.args(["-m", "awscli", "kinesis", "--endpoint-url", &server.url, "--region", "us-east-1"]);
+    command.args(["--output", "json", "--no-cli-pager"]).args(arguments);
+    command.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any").env("AWS_MAX_ATTEMPTS", "3");
+    let output = support::run(&mut command);
+    assert!(output.status.success(), "aws kinesis {arguments:?}");
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
 #[test]
-fn an_overloaded_shard_refuses_and_every_refusal_is_counted_by_shard_and_cause() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    let mut command = millrace();
-    command.args(["load", "sensors", "--rate", "2500", "--for", "4s", "--set", "stream.shards=1"]);
-    command.args([
-        "--set",
-        "load.deadline=1s",
-        "--set",
-        "load.arrival=constant",
-        "--set",
-        "delivery.buffer_interval=1s",
-    ]);
-    // SLOs of the shipped scenario do not hold here; the ledger has to.
-    let output = support::run(command.arg("--out").arg(&out));
-    let record = record(&out);
-    assert!(matches!(output.status.code(), Some(1 | 4)), "an SLO is missed or the harness waited: {:?}", output.status);
-    let (due, accepted, refused) =
-        (number(&record, "load.due"), number(&record, "load.accepted"), number(&record, "load.refused"));
-    assert_eq!(due, 10_000);
-    assert_eq!(due, accepted + refused);
-    // A full tank of 1,000 and 1,000 a second for the schedule and the deadline after it.
-    assert!((4_500..=6_500).contains(&accepted), "{accepted} accepted");
-    for hop in at(&record, "ledger.hops").as_array().unwrap() {
-        assert_eq!(hop["difference"], 0, "{hop}");
+fn the_aws_cli_holds_a_whole_conversation() {
+    let server = Server::millrace(&[]);
+    let said = |arguments: &str| aws(&server, &arguments.split(' ').collect::<Vec<_>>());
+    said("create-stream --stream-name talk --shard-count 1");
+    said("wait stream-exists --stream-name talk");
+    let put = said("put-record --stream-name talk --partition-key k --data aGVsbG8=");
+    assert_eq!(put["ShardId"], "shardId-000000000000");
+    said("split-shard --stream-name talk --shard-to-split shardId-000000000000 --new-starting-hash-key 7");
+    said("wait stream-exists --stream-name talk");
+    let shards = said("list-shards --stream-name talk");
+    let parents: Vec<_> = shards["Shards"].as_array().unwrap().iter().map(|s| s["ParentShardId"].as_str()).collect();
+    assert_eq!(parents, [None, Some("shardId-000000000000"), Some("shardId-000000000000")]);
+    let position = "get-shard-iterator --stream-name talk --shard-id shardId-000000000000 --shard-iterator-type";
+    let iterator = said(&format!("{position} TRIM_HORIZON"))["ShardIterator"].as_str().unwrap().to_owned();
+    let page = said(&format!("get-records --shard-iterator {iterator}"));
+    assert_eq!(page["Records"][0]["Data"], "aGVsbG8=", "{page:#}");
+    assert_eq!(page["ChildShards"].as_array().map(Vec::len), Some(2), "{page:#}");
+    assert!(page.get("NextShardIterator").is_none_or(Value::is_null), "the shard is read to its end: {page:#}");
+    said("delete-stream --stream-name talk");
+    said("wait stream-not-exists --stream-name talk");
+}
+
+#[test]
+fn records_packed_by_the_producer_library_come_back_as_they_were() {
+    let server = Server::millrace(&["--stream", "packed:3"]);
+    let seen = python::ask("kinesis_aggregation.py", &[&server.url, "packed"]);
+    assert_eq!((&seen["same"], number(&seen, "unpacked")), (&Value::Bool(true), 1_000), "{seen}");
+    let packed = number(&seen, "packed");
+    assert!((5..100).contains(&packed), "many user records to one of the stream: {seen}");
+}
+
+/// What one application of the Kinesis Client Library noted, against what was put.
+fn check_library(mode: &str, seen: &Value) {
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
+    let by_shard = |records: &[&Value]| {
+        let mut shards: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for record in records {
+            let entry = (text(record, "data"), text(record, "sequence"));
+            shards.entry(text(record, "shard")).or_default().push(entry);
+        }
+        shards
+    };
+    let put: Vec<_> = seen["put"].as_array().unwrap().iter().collect();
+    let events: Vec<_> = seen[mode].as_array().unwrap().iter().collect();
+    let records: Vec<_> = events.iter().filter(|e| e["event"] == "record").copied().collect();
+    assert_eq!(put.len(), 400);
+    assert_eq!(by_shard(&records), by_shard(&put), "{mode}: every record once, in its shard's order");
+
+    let place = |wanted: &dyn Fn(&Value) -> bool| events.iter().position(|e| wanted(e));
+    let parent = &seen["parent"];
+    let ended = place(&|e| e["event"] == "ended" && e["shard"] == *parent).expect("the split shard came to its end");
+    let children = seen["children"].as_array().unwrap();
+    assert_eq!(children.len(), 2);
+    for child in children {
+        let began = place(&|e| e["shard"] == *child).expect("the child was read");
+        assert!(began > ended, "{mode}: {child} began before its parent had ended");
     }
-    let refusals = at(&record, "load.refusals").as_array().unwrap();
-    let given_up: u64 = refusals.iter().map(|r| number(r, "records")).sum();
-    assert_eq!(given_up, refused, "{refusals:?}");
-    let throttled = refusals.iter().find(|r| r["cause"] == "ProvisionedThroughputExceededException").unwrap();
-    assert!(throttled["shard"].as_str().unwrap().starts_with("shardId-"));
-    assert!(number(throttled, "refusals") >= number(throttled, "records"));
+    let clock = |end: usize| seen["clock"][end].as_f64().unwrap();
+    let arrivals: Vec<_> = records.iter().map(|r| r["arrived"].as_f64().unwrap()).collect();
+    assert!(arrivals.iter().all(|a| (clock(0) - 0.001..=clock(1)).contains(a)), "{mode}: arrival times are true");
+    let fractions: BTreeSet<_> = arrivals.iter().map(|a| (a.fract() * 1e3).round() as u32).collect();
+    assert!(fractions.len() > 3, "{mode}: arrival times have milliseconds: {fractions:?}");
+}
+
+#[test]
+fn the_kinesis_client_library_reads_every_record_once_across_a_split() {
+    let (server, others) = (Server::millrace(&[]), Server::moto());
+    let folder = tempfile::tempdir().unwrap();
+    let (java, folder) = (python::java().display().to_string(), folder.path().display().to_string());
+    let seen = python::ask("kcl.py", &[&server.url, &others.url, &java, &folder, "POLLING"]);
+    println!("{}", seen["seconds"]);
+    check_library("polling", &seen);
 }

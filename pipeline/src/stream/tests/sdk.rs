@@ -188,6 +188,44 @@ async fn the_client_pages_through_shards_and_records() {
 }
 
 #[tokio::test]
+async fn the_client_reads_every_record_once_across_a_split() {
+    let talk = talk(Quotas::off());
+    talk.create("s", 1).await;
+    let mut put = Vec::new();
+    for number in 0..20 {
+        put.push(format!("{number:02}"));
+        talk.put(&put[number], &put[number]).await;
+        if number == 9 {
+            let split = talk.client.split_shard().stream_name("s").shard_to_split("shardId-000000000000");
+            split.new_starting_hash_key((1_u128 << 127).to_string()).send().await.unwrap();
+        }
+    }
+    let (mut shards, mut read) = (vec!["shardId-000000000000".to_owned()], Vec::<Vec<String>>::new());
+    while let Some(shard) = shards.pop() {
+        let call = talk.client.get_shard_iterator().stream_name("s").shard_id(shard);
+        let answer = call.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
+        let (mut next, mut data) = (answer.shard_iterator, Vec::new());
+        while let Some(iterator) = next {
+            let page = talk.client.get_records().shard_iterator(iterator).limit(3).send().await.unwrap();
+            data.extend(page.records.iter().map(|r| String::from_utf8(r.data.as_ref().to_vec()).unwrap()));
+            let children = page.child_shards.unwrap_or_default();
+            assert_eq!(children.is_empty(), page.next_shard_iterator.is_some(), "children are told at the end");
+            assert!(children.iter().all(|c| c.parent_shards == ["shardId-000000000000"]), "{children:?}");
+            shards.extend(children.into_iter().map(|c| c.shard_id));
+            next =
+                page.next_shard_iterator.filter(|_| page.millis_behind_latest != Some(0) || !page.records.is_empty());
+        }
+        read.push(data);
+    }
+    assert_eq!(read.len(), 3);
+    assert_eq!(read[0], put[..10], "the parent holds what was put before");
+    assert!(read.iter().all(|data| data.is_sorted()), "{read:?}");
+    let mut all = read.concat();
+    all.sort();
+    assert_eq!(all, put);
+}
+
+#[tokio::test]
 async fn the_client_knows_an_expired_iterator() {
     let talk = talk(Quotas::off());
     talk.create("s", 1).await;
