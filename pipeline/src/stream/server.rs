@@ -1,10 +1,6 @@
 //! The server: a port, its connections, and an orderly end.
 
-use std::{
-    net::{SocketAddr, TcpListener as StdListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -12,7 +8,7 @@ use hyper_util::{
     server::{conn::auto::Builder, graceful::GracefulShutdown},
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::oneshot,
     task::JoinHandle,
 };
@@ -32,6 +28,9 @@ use super::{
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long accepting pauses after a failure such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections the system keeps until they are accepted. Those beyond it are dropped and tried again after a second, which
+/// the standard library's 128 makes a burst of clients feel.
+const BACKLOG: u32 = 4_096;
 /// HTTP/2: calls at once on a connection, and how much each may send before it is read. The connection's window holds
 /// all of them, so a call that waits for memory cannot block the one it waits for.
 const H2_STREAMS: u32 = 128;
@@ -103,10 +102,8 @@ impl StreamServer {
                 .map_err(|reason| ServeError::Stream { name, reason: reason.to_string() })?;
         }
         let listen = |source| ServeError::Listen { address: config.address, source };
-        let listener = StdListener::bind(config.address).map_err(listen)?;
-        listener.set_nonblocking(true).map_err(listen)?;
+        let listener = self::listen(config.address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let listener = TcpListener::from_std(listener).map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
         let gateway = Arc::new(Gateway::new(Arc::clone(&account)));
         let serving = runtime.spawn(serve(listener, gateway, stopped));
@@ -140,6 +137,15 @@ impl StreamServer {
             tracing::warn!(%error, "the local stream did not end in order");
         }
     }
+}
+
+/// Takes the port, with room for a crowd of clients that come at once.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the standard library does: a port whose last connections are still winding down can be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn create(account: &Account, name: &str, shards: u32) -> Result<(), ApiError> {
