@@ -9,26 +9,32 @@
 //!   operations  one file per family: streams, shards, write, read; `validate` has the words for what is wrong
 //!   account     the streams by name and the memory they share (`capacity`)
 //!   data_stream its facts (`meta`), its shards by hash key (`topology`, `routing`) and how they change (`reshard`)
+//!   placement   a call's records, gathered by shard
 //!   shard       one lock: limits (`quota`), then the log; numbers from `sequence`
-//!   log         the records, in order
+//!   log         the records in order, in `batch`es as they came; a `journal` may keep them elsewhere first
 //! ```
 //! `iterator` and `token` are what clients hold between calls. Differences from AWS: credentials are not checked, and everything
 //! ends with the process.
 
 mod account;
+mod batch;
+mod blob;
 mod capacity;
 mod cbor;
 mod clock;
 mod consumer;
 mod data_stream;
+mod delivered;
 mod error;
 mod event_stream;
 mod iterator;
+mod journal;
 mod json;
 mod log;
 mod meta;
 mod metrics;
 mod operations;
+mod placement;
 mod quota;
 mod recent;
 mod reshard;

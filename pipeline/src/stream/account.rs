@@ -119,7 +119,7 @@ impl Account {
         }
         let current = streams.values().map(|stream| stream.topology().open().len()).sum();
         within_shard_limit(current, shape.shards as usize)?;
-        let settings = StreamSettings { quotas: self.quotas, capacity: Arc::clone(&self.capacity) };
+        let settings = StreamSettings { quotas: self.quotas, capacity: Arc::clone(&self.capacity), journal: None };
         let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT_ID}:stream/{name}");
         streams.insert(name.to_owned(), Arc::new(DataStream::new(name, arn, shape, transition, now_us, settings)));
         Ok(())

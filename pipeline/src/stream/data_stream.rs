@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     capacity::Capacity,
+    journal::Journal,
     meta::{Closing, ShardMeta, StreamMeta, StreamShape, StreamStatus, Transition},
     metrics::StreamCounts,
     quota::Quotas,
@@ -20,6 +21,8 @@ use super::{
 pub(crate) struct StreamSettings {
     pub(crate) quotas: Quotas,
     pub(crate) capacity: Arc<Capacity>,
+    /// Where its records are written down; absent: nowhere.
+    pub(crate) journal: Option<Arc<dyn Journal>>,
 }
 
 /// A stream. Its facts change only through [`Self::change`] and [`Self::reshard`].
@@ -79,6 +82,12 @@ impl DataStream {
     /// The shards as they are now.
     pub(crate) fn topology(&self) -> Arc<Topology> {
         Arc::clone(&self.topology.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The shards once a change under way is complete. After a closed shard this gives the ones in its place.
+    pub(crate) fn settled_topology(&self) -> Arc<Topology> {
+        let _no_change_is_under_way = self.meta();
+        self.topology()
     }
 
     /// Changes the facts, apart from what [`Self::reshard`] does. Nothing changes when `change` fails.
@@ -187,6 +196,7 @@ fn shard_settings(meta: &StreamMeta, settings: &StreamSettings, retention_us: &A
         max_record_bytes: meta.max_record_bytes() as u64,
         quotas: settings.quotas,
         capacity: Arc::clone(&settings.capacity),
+        journal: settings.journal.as_ref().map(Arc::clone),
     }
 }
 
@@ -228,7 +238,7 @@ mod tests {
 
     fn stream(shards: u32) -> DataStream {
         let shape = StreamShape::provisioned(shards, 3_600_000_000);
-        let settings = StreamSettings { quotas: Quotas::off(), capacity: Capacity::new(1 << 20) };
+        let settings = StreamSettings { quotas: Quotas::off(), capacity: Capacity::new(1 << 20), journal: None };
         let transition = Transition { status: StreamStatus::Active, settles_us: 0 };
         DataStream::new("s", "arn".to_owned(), shape, transition, 1_000_000, settings)
     }

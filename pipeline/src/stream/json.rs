@@ -108,28 +108,34 @@ pub(crate) fn answer(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(value).map_err(|error| ApiError::new(ErrorKind::InternalFailure, error.to_string()))
 }
 
-/// Appends a JSON string.
+/// Appends a JSON string to a text.
 pub(crate) fn push_string(out: &mut String, text: &str) {
-    out.push('"');
+    write_string(text, |part| out.push_str(part));
+}
+
+/// Appends a JSON string to an answer that is being written as bytes.
+pub(crate) fn push_string_bytes(out: &mut Vec<u8>, text: &str) {
+    write_string(text, |part| out.extend_from_slice(part.as_bytes()));
+}
+
+/// Writes a JSON string part by part.
+fn write_string(text: &str, mut write: impl FnMut(&str)) {
+    write("\"");
     let mut plain_from = 0;
     for (place, byte) in text.bytes().enumerate() {
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {
             continue;
         }
-        out.push_str(&text[plain_from..place]);
+        write(&text[plain_from..place]);
         plain_from = place + 1;
         match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            control => {
-                out.push_str("\\u00");
-                out.push(char::from(b'0' + (control >> 4)));
-                out.push(char::from_digit(u32::from(control & 0xF), 16).unwrap_or('0'));
-            }
+            b'"' => write("\\\""),
+            b'\\' => write("\\\\"),
+            control => write(&format!("\\u{control:04x}")),
         }
     }
-    out.push_str(&text[plain_from..]);
-    out.push('"');
+    write(&text[plain_from..]);
+    write("\"");
 }
 
 #[cfg(test)]
@@ -176,8 +182,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_written_string_reads_back(text: String) {
-            let mut out = String::new();
+            let (mut out, mut bytes) = (String::new(), Vec::new());
             push_string(&mut out, &text);
+            push_string_bytes(&mut bytes, &text);
+            prop_assert_eq!(out.as_bytes(), bytes);
             prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
         }
     }

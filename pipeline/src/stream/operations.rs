@@ -5,6 +5,7 @@ mod consumers;
 mod describe;
 mod mode;
 mod policies;
+mod put_body;
 mod read;
 mod request;
 mod reshard;
@@ -23,7 +24,7 @@ use super::{
     error::{ApiError, ErrorKind},
     subscription::Subscription,
 };
-pub(in crate::stream) use read::{child_shards, push_records};
+pub(in crate::stream) use read::child_shards;
 
 /// What a target header starts with.
 pub(crate) const TARGET_PREFIX: &str = "Kinesis_20131202.";

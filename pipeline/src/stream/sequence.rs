@@ -29,16 +29,7 @@ impl SequenceNumber {
     pub(crate) fn digits(self) -> [u8; DIGITS] {
         let mut limbs = self.limbs();
         let mut out = [b'0'; DIGITS];
-        let mut end = DIGITS;
-        while end > 0 {
-            let mut part = divide_by_ten_19(&mut limbs);
-            let start = end.saturating_sub(19);
-            for digit in out[start..end].iter_mut().rev() {
-                *digit = b'0' + (part % 10) as u8;
-                part /= 10;
-            }
-            end = start;
-        }
+        out.rchunks_mut(19).for_each(|place| write_digits(place, divide_by_ten_19(&mut limbs)));
         out
     }
 
@@ -82,6 +73,62 @@ impl SequenceNumber {
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.digits().iter().try_for_each(|digit| fmt::Write::write_char(f, char::from(*digit)))
+    }
+}
+
+/// A text with a number in it that goes up by one index at a time: records stored together differ in nothing else.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    text: Vec<u8>,
+    /// Where the digits begin.
+    at: usize,
+    /// The number in base 10^19, most significant part first: 18, 19 and 19 digits.
+    parts: [u64; 3],
+    /// The parts that the text holds; the next text differs in those that are not so any more.
+    shown: [Option<u64>; 3],
+}
+
+/// The index stands 80 bits up in a number: what one more index adds, in base 10^19.
+const INDEX_STEP: [u64; 3] = [0, ((1 << 80) / TEN_19 as u128) as u64, ((1 << 80) % TEN_19 as u128) as u64];
+
+impl Numbered {
+    /// A text whose first number is this one.
+    pub(crate) fn new(before: &str, first: SequenceNumber, after: &str) -> Self {
+        let mut limbs = first.limbs();
+        let [low, middle, high] = std::array::from_fn(|_| divide_by_ten_19(&mut limbs));
+        let text = [before.as_bytes(), &[b'0'; DIGITS], after.as_bytes()].concat();
+        Self { text, at: before.len(), parts: [high, middle, low], shown: [None; 3] }
+    }
+
+    /// The text with the number it has come to, which then goes up.
+    pub(crate) fn next_text(&mut self) -> &[u8] {
+        let places = [self.at..self.at + 18, self.at + 18..self.at + 37, self.at + 37..self.at + DIGITS];
+        for ((place, part), shown) in places.into_iter().zip(self.parts).zip(&mut self.shown) {
+            if shown.replace(part) != Some(part) {
+                write_digits(&mut self.text[place], part);
+            }
+        }
+        let mut carry = 0;
+        for (part, step) in self.parts.iter_mut().zip(INDEX_STEP).rev() {
+            // Two parts and a carry stay below 2^64: a step's parts are at most 0.6 * 10^19.
+            let sum = *part + step + carry;
+            carry = sum / TEN_19;
+            *part = sum % TEN_19;
+        }
+        &self.text
+    }
+}
+
+/// Fills the place with the number's decimal digits.
+fn write_digits(place: &mut [u8], mut number: u64) {
+    // Eight digits at a time are 32 bits, which divide quickly.
+    for eight in place.rchunks_mut(8) {
+        let mut part = (number % 100_000_000) as u32;
+        number /= 100_000_000;
+        for digit in eight.iter_mut().rev() {
+            *digit = b'0' + (part % 10) as u8;
+            part /= 10;
+        }
     }
 }
 
@@ -164,6 +211,15 @@ mod tests {
         fn digits_agree_with_the_layout_and_read_back(n in any_number()) {
             prop_assert_eq!(n.to_string(), decimal_of(&hexadecimal(n)));
             prop_assert_eq!(SequenceNumber::parse(&n.to_string()), Some(n));
+        }
+
+        #[test]
+        fn a_text_counts_up_like_its_indices(n in any_number(), count in 1_u64..40) {
+            let mut text = Numbered::new("<", SequenceNumber { index: n.index >> 1, ..n }, ">");
+            for index in n.index >> 1..(n.index >> 1) + count {
+                let expected = format!("<{}>", SequenceNumber { index, ..n });
+                prop_assert_eq!(std::str::from_utf8(text.next_text()), Ok(expected.as_str()));
+            }
         }
 
         #[test]

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering};
 
-use tokio::sync::{Notify, futures::Notified};
+use tokio::sync::watch;
 
 use super::{
+    batch::{Batch, Block},
     capacity::{Capacity, Reservation},
-    log::{Log, StoredRecord, memory_cost},
+    journal::Journal,
+    log::{Log, Slice},
     meta::ShardMeta,
     metrics::ShardMetrics,
     quota::{Quotas, ReadQuota, WriteQuota},
@@ -19,28 +21,17 @@ pub(crate) const MAX_READ_RECORDS: usize = 10_000;
 /// Bytes of data and partition keys of one GetRecords answer at most (AWS: 10 MiB).
 pub(crate) const MAX_READ_BYTES: usize = 10 << 20;
 
-/// A record on its way into a shard.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Incoming<'a> {
-    /// Its place in the call, and in the outcomes.
-    pub(crate) slot: usize,
-    /// The place of its shard among the open ones of the topology it was routed on.
-    pub(crate) place: usize,
-    /// Partition key, then data.
-    pub(crate) payload: &'a [u8],
-    /// Bytes of the partition key.
-    pub(crate) key_bytes: u32,
-}
-
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Stored under this number.
-    Stored(SequenceNumber),
+    /// Stored, under the next number after the one stored before it.
+    Stored,
     /// Over the shard's write limits.
     Throttled,
     /// The server's memory is full.
     Full,
+    /// The journal could not take it.
+    Unwritten,
     /// The shard was closed meanwhile: another one takes the record now.
     Moved,
 }
@@ -48,16 +39,26 @@ pub(crate) enum Outcome {
 /// What a read found.
 #[derive(Debug)]
 pub(crate) struct ReadBatch {
-    /// The index of the first record.
-    pub(crate) first: u64,
-    /// The records.
-    pub(crate) records: Vec<StoredRecord>,
+    /// The records, in order.
+    pub(crate) slices: Vec<Slice>,
     /// Where to go on.
     pub(crate) next: u64,
     /// Age of the oldest record not yet read; 0 only at the tip.
     pub(crate) millis_behind: u64,
     /// The shard is closed and nothing is left to read.
     pub(crate) ended: bool,
+}
+
+impl ReadBatch {
+    /// Number of records.
+    pub(crate) fn len(&self) -> usize {
+        self.slices.iter().map(Slice::len).sum()
+    }
+
+    /// Bytes of data and partition keys.
+    pub(crate) fn size(&self) -> usize {
+        self.slices.iter().map(Slice::size).sum()
+    }
 }
 
 /// The shard's read limits are used up.
@@ -73,9 +74,10 @@ pub(crate) struct Shard {
     facts: ShardMeta,
     retention_us: Arc<AtomicU64>,
     capacity: Arc<Capacity>,
+    journal: Option<Arc<dyn Journal>>,
+    /// Tells those who wait that there is more to read, or that the shard was closed.
+    changes: watch::Sender<()>,
     state: Mutex<State>,
-    /// Tells who waits for records; costs next to nothing while nobody does.
-    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -106,27 +108,12 @@ pub(crate) struct ShardSettings {
     pub(crate) max_record_bytes: u64,
     pub(crate) quotas: Quotas,
     pub(crate) capacity: Arc<Capacity>,
+    pub(crate) journal: Option<Arc<dyn Journal>>,
 }
 
 /// The id of a shard by its number.
 pub(crate) fn shard_id(number: u32) -> String {
     format!("shardId-{number:012}")
-}
-
-impl State {
-    /// Records from a position on, counted, and their bytes.
-    fn take(&mut self, now_us: u64, position: u64, max_records: usize, max_bytes: usize) -> (ReadBatch, usize) {
-        let (first, records) = self.log.read(position, max_records, max_bytes);
-        let bytes: usize = records.iter().map(StoredRecord::size).sum();
-        self.counts.read_records += records.len() as u64;
-        self.counts.read_bytes += bytes as u64;
-        let next = first + records.len() as u64;
-        // Behind by less than a millisecond is still behind: zero says that there is nothing left.
-        let behind_us = self.log.arrival_us_at(next).map(|arrival_us| now_us.saturating_sub(arrival_us));
-        let millis_behind = behind_us.map_or(0, |us| (us / 1_000).max(1));
-        let ended = self.end_index.is_some_and(|end| next >= end);
-        (ReadBatch { first, records, next, millis_behind, ended }, bytes)
-    }
 }
 
 impl Shard {
@@ -139,14 +126,15 @@ impl Shard {
             facts: facts.clone(),
             retention_us: Arc::clone(&settings.retention_us),
             capacity: Arc::clone(&settings.capacity),
+            journal: settings.journal.as_ref().map(Arc::clone),
+            changes: watch::Sender::new(()),
             state: Mutex::new(State {
-                log: Log::new(),
+                log: Log::starting_at(facts.closed.map_or(1, |closing| closing.end_index)),
                 write: WriteQuota::new(settings.quotas.write, settings.max_record_bytes, now_us),
                 read: ReadQuota::new(settings.quotas.read, now_us),
                 counts: Counts::default(),
                 end_index: facts.closed.map(|closing| closing.end_index),
             }),
-            changed: Notify::new(),
         }
     }
 
@@ -176,7 +164,7 @@ impl Shard {
         let tip = state.log.tip();
         let end_index = *state.end_index.get_or_insert(tip);
         drop(state);
-        self.changed.notify_waiters();
+        self.tell();
         end_index
     }
 
@@ -185,50 +173,84 @@ impl Shard {
         self.lock().write.set_max_record_bytes(bytes);
     }
 
-    /// Memory these records will hold when all of them are stored.
-    pub(crate) fn cost_of(records: &[Incoming<'_>]) -> u64 {
-        records.iter().map(|record| memory_cost(record.payload.len())).sum()
-    }
-
-    /// Stores records in order, each as far as the limits allow, and notes each outcome in its slot. Without a
-    /// reservation of [`Self::cost_of`] them none is stored and none costs anything.
+    /// Stores records in order, each as far as the limits allow, and notes each outcome in its place. Gives the
+    /// number of the first one stored; the others stored have the numbers after it. Without a reservation of the block's cost none is stored and none
+    /// costs anything.
     pub(crate) fn append(
         &self,
         now_us: u64,
-        records: &[Incoming<'_>],
+        block: Block,
         reservation: Option<Reservation>,
         outcomes: &mut [Outcome],
-    ) {
+    ) -> Option<SequenceNumber> {
         let mut state = self.lock();
         if state.end_index.is_some() {
-            records.iter().for_each(|record| outcomes[record.slot] = Outcome::Moved);
-            return;
+            outcomes.fill(Outcome::Moved);
+            return None;
         }
         let Some(mut reservation) = reservation else {
-            state.counts.full += records.len() as u64;
-            records.iter().for_each(|record| outcomes[record.slot] = Outcome::Full);
-            return;
+            state.counts.full += block.len() as u64;
+            outcomes.fill(Outcome::Full);
+            return None;
         };
         self.trim_locked(&mut state, now_us);
+        let mut throttled = 0;
+        for (size, outcome) in block.sizes().zip(outcomes.iter_mut()) {
+            let admitted = state.write.admit(now_us, size);
+            throttled += usize::from(!admitted);
+            *outcome = if admitted { Outcome::Stored } else { Outcome::Throttled };
+        }
+        state.counts.throttled += throttled as u64;
+        let block = match throttled {
+            0 => block,
+            all if all == block.len() => return None,
+            _ => block.filtered(|place| outcomes[place] == Outcome::Stored),
+        };
         // The clock may step back; the log's order of arrival may not.
         let arrival_us = now_us.max(state.log.last_arrival_us());
-        for record in records {
-            outcomes[record.slot] = if state.write.admit(now_us, record.payload.len()) {
-                let stored = StoredRecord::new(arrival_us, record.payload, record.key_bytes);
-                reservation.keep(stored.cost());
-                state.counts.records += 1;
-                state.counts.bytes += stored.size() as u64;
-                Outcome::Stored(self.sequence(state.log.push(stored), arrival_us))
-            } else {
-                state.counts.throttled += 1;
-                Outcome::Throttled
-            };
+        let batch = Batch { first_index: state.log.tip(), arrival_us, block };
+        if let Some(Err(error)) = self.journal.as_ref().map(|journal| journal.append(self.number, &batch)) {
+            tracing::error!(shard = self.id, records = batch.block.len(), %error, "records could not be written down");
+            let admitted = outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Stored);
+            admitted.for_each(|outcome| *outcome = Outcome::Unwritten);
+            return None;
         }
+        reservation.keep(batch.cost());
+        state.counts.records += batch.block.len() as u64;
+        state.counts.bytes += batch.block.payload_bytes() as u64;
+        let first = self.sequence(batch.first_index, arrival_us);
+        state.log.push(batch);
         drop(state);
-        self.changed.notify_waiters();
+        self.tell();
+        Some(first)
     }
 
-    /// Reads from a position within AWS's caps.
+    /// Puts a batch back that a journal had kept. `false`: it does not fit into the memory. The shard's first may begin
+    /// at any index; each other begins where the one before it ended.
+    #[cfg_attr(not(test), allow(dead_code, reason = "recovery calls it"))]
+    pub(crate) fn restore(&self, batch: Batch) -> bool {
+        let Some(mut reservation) = self.capacity.reserve(batch.cost()) else { return false };
+        reservation.keep(batch.cost());
+        self.lock().log.push(batch);
+        true
+    }
+
+    /// Goes on after this index although the records before it are no more.
+    #[cfg_attr(not(test), allow(dead_code, reason = "recovery calls it"))]
+    pub(crate) fn restore_tip(&self, tip: u64) {
+        let mut state = self.lock();
+        if state.log.len() == 0 {
+            state.log = Log::starting_at(tip.max(state.log.tip()));
+        }
+    }
+
+    /// Wakes when there is more to read than there was, or when the shard was closed. To miss nothing, ask before
+    /// reading. It costs an append nothing while nobody waits.
+    pub(crate) fn watch(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Reads from a position within AWS's caps of GetRecords, and within the shard's limits for polling readers.
     pub(crate) fn read(&self, now_us: u64, position: u64, max_records: usize) -> Result<ReadBatch, ReadThrottled> {
         let mut state = self.lock();
         self.trim_locked(&mut state, now_us);
@@ -236,8 +258,11 @@ impl Shard {
             state.counts.throttled_reads += 1;
             return Err(ReadThrottled);
         }
-        let (batch, bytes) = state.take(now_us, position, max_records.min(MAX_READ_RECORDS), MAX_READ_BYTES);
+        let batch = state.read(now_us, position, max_records.min(MAX_READ_RECORDS), MAX_READ_BYTES);
+        let bytes = batch.size();
         state.read.charge(bytes);
+        state.counts.read_records += batch.len() as u64;
+        state.counts.read_bytes += bytes as u64;
         Ok(batch)
     }
 
@@ -245,7 +270,10 @@ impl Shard {
     pub(crate) fn read_fan_out(&self, now_us: u64, position: u64, max_bytes: usize) -> ReadBatch {
         let mut state = self.lock();
         self.trim_locked(&mut state, now_us);
-        state.take(now_us, position, MAX_READ_RECORDS, max_bytes).0
+        let batch = state.read(now_us, position, MAX_READ_RECORDS, max_bytes);
+        state.counts.read_records += batch.len() as u64;
+        state.counts.read_bytes += batch.size() as u64;
+        batch
     }
 
     /// Takes one GetShardIterator call from the read limits.
@@ -265,20 +293,9 @@ impl Shard {
         state.log.position_at(time_us)
     }
 
-    /// Resolves when something was appended, or the shard was closed, after it was made.
-    pub(crate) fn changed(&self) -> Notified<'_> {
-        self.changed.notified()
-    }
-
     /// The index the next record will get.
     pub(crate) fn tip(&self) -> u64 {
         self.lock().log.tip()
-    }
-
-    /// Whether there is something to say to a reader at this position: a record, or that the shard has ended.
-    pub(crate) fn has_from(&self, position: u64) -> bool {
-        let state = self.lock();
-        position < state.log.tip() || state.end_index.is_some()
     }
 
     /// Drops what is older than the retention.
@@ -298,7 +315,7 @@ impl Shard {
             read_records,
             read_bytes,
             throttled_reads,
-            stored_records: state.log.len() as u64,
+            stored_records: state.log.len(),
             stored_bytes: state.log.size(),
         }
     }
@@ -310,9 +327,26 @@ impl Shard {
         }
     }
 
+    fn tell(&self) {
+        if self.changes.receiver_count() > 0 {
+            self.changes.send_replace(());
+        }
+    }
+
     /// A panic elsewhere cannot leave the log half changed: each step above completes or does not start.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn read(&self, now_us: u64, position: u64, max_records: usize, max_bytes: usize) -> ReadBatch {
+        let (from, slices) = self.log.read(position, max_records, max_bytes);
+        let next = from + slices.iter().map(Slice::len).sum::<usize>() as u64;
+        // Behind by less than a millisecond is still behind: zero says that there is nothing left.
+        let behind_us = self.log.arrival_us_at(next).map(|arrival_us| now_us.saturating_sub(arrival_us));
+        let ended = self.end_index.is_some_and(|end| next >= end);
+        ReadBatch { slices, next, millis_behind: behind_us.map_or(0, |us| (us / 1_000).max(1)), ended }
     }
 }
 
@@ -326,47 +360,51 @@ impl Drop for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::{
+        batch::{memory_cost, tests::block_of},
+        journal::JournalError,
+    };
 
     const T0_US: u64 = 1_700_000_000_000_000;
 
     fn shard(quotas: Quotas, capacity_bytes: u64) -> Shard {
+        journaled(quotas, capacity_bytes, None)
+    }
+
+    fn journaled(quotas: Quotas, capacity_bytes: u64, journal: Option<Arc<dyn Journal>>) -> Shard {
         let settings = ShardSettings {
             retention_us: Arc::new(AtomicU64::new(60_000_000)),
             max_record_bytes: 1 << 20,
             quotas,
             capacity: Capacity::new(capacity_bytes),
+            journal,
         };
         let range = HashRange { start: 0, end: u128::MAX };
         Shard::new(3, &ShardMeta::first(range, T0_US), &settings)
     }
 
-    fn put(shard: &Shard, now_us: u64, payloads: &[&[u8]]) -> Vec<Outcome> {
-        let records: Vec<_> = payloads
-            .iter()
-            .enumerate()
-            .map(|(slot, payload)| Incoming { slot, place: 0, payload, key_bytes: 1 })
-            .collect();
-        let mut outcomes = vec![Outcome::Full; records.len()];
-        shard.append(now_us, &records, shard.capacity.reserve(Shard::cost_of(&records)), &mut outcomes);
-        outcomes
+    /// Puts records whose key is the first byte. Gives the number of the first that was stored, and all outcomes.
+    fn put(shard: &Shard, now_us: u64, payloads: &[&[u8]]) -> (Option<SequenceNumber>, Vec<Outcome>) {
+        let records: Vec<_> = payloads.iter().map(|payload| ("k", &payload[1..])).collect();
+        let mut outcomes = vec![Outcome::Moved; payloads.len()];
+        let block = block_of(&records);
+        let reservation = shard.capacity.reserve(memory_cost(block.len(), block.payload_bytes()));
+        (shard.append(now_us, block, reservation, &mut outcomes), outcomes)
     }
 
-    fn numbers(outcomes: &[Outcome]) -> Vec<String> {
-        let number = |outcome: &Outcome| match outcome {
-            Outcome::Stored(number) => Some(number.to_string()),
-            _ => None,
-        };
-        outcomes.iter().filter_map(number).collect()
+    fn outcomes(shard: &Shard, now_us: u64, payloads: &[&[u8]]) -> Vec<Outcome> {
+        put(shard, now_us, payloads).1
     }
 
     #[test]
     fn sequence_numbers_rise_even_when_the_clock_steps_back() {
         let shard = shard(Quotas::off(), 1 << 20);
-        let mut all = vec![shard.starting_sequence().to_string()];
+        let mut all = vec![shard.starting_sequence()];
         for now_us in [T0_US + 5_000_000, T0_US + 1, T0_US + 9_000_000] {
-            all.extend(numbers(&put(&shard, now_us, &[b"ka", b"kb"])));
+            let first = put(&shard, now_us, &[b"ka", b"kb"]).0.unwrap();
+            all.extend([first, SequenceNumber { index: first.index + 1, ..first }]);
         }
-        assert_eq!(all.len(), 7);
+        let all: Vec<_> = all.iter().map(SequenceNumber::to_string).collect();
         assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "{all:?}");
     }
 
@@ -374,24 +412,27 @@ mod tests {
     fn the_record_over_the_limit_is_refused_and_the_rest_of_the_call_is_judged_alone() {
         let shard = shard(Quotas::aws(), 1 << 30);
         let large = vec![b'x'; (1 << 20) - 10];
-        let outcomes = put(&shard, T0_US, &[&large, &large, b"k12345678", b"k12"]);
-        let stored: Vec<_> = outcomes.iter().map(|o| matches!(o, Outcome::Stored(_))).collect();
-        assert_eq!(stored, [true, false, true, false]);
+        let (first, outcomes) = put(&shard, T0_US, &[&large, &large, b"k12345678", b"k12"]);
+        assert_eq!(first.unwrap().index, 1);
+        assert_eq!(outcomes, [Outcome::Stored, Outcome::Throttled, Outcome::Stored, Outcome::Throttled]);
         let metrics = shard.metrics();
         assert_eq!((metrics.records, metrics.throttled_records), (2, 2));
         assert_eq!(metrics.bytes, (1 << 20) - 1);
+        let batch = shard.read(T0_US, 0, 10).unwrap();
+        let stored: Vec<_> = batch.slices.iter().flat_map(Slice::records).map(|record| record.data.len()).collect();
+        assert_eq!(stored, [large.len() - 1, 8]);
     }
 
     #[test]
     fn a_full_memory_refuses_without_spending_quota_and_retention_makes_room() {
-        let room_for_two = 2 * memory_cost(10);
+        let room_for_two = memory_cost(2, 20);
         let shard = shard(Quotas::aws(), room_for_two);
-        assert_eq!(numbers(&put(&shard, T0_US, &[b"k123456789", b"k123456789"])).len(), 2);
-        assert_eq!(put(&shard, T0_US, &[b"k123456789"]), [Outcome::Full]);
+        assert_eq!(outcomes(&shard, T0_US, &[b"k123456789", b"k123456789"]), [Outcome::Stored; 2]);
+        assert_eq!(put(&shard, T0_US, &[b"k123456789"]), (None, vec![Outcome::Full]));
         assert_eq!(shard.capacity.used(), room_for_two);
         shard.trim(T0_US + 60_000_001);
         assert_eq!(shard.capacity.used(), 0);
-        assert_eq!(numbers(&put(&shard, T0_US + 60_000_001, &[b"k123456789"])).len(), 1);
+        assert_eq!(outcomes(&shard, T0_US + 60_000_001, &[b"k123456789"]), [Outcome::Stored]);
         assert_eq!(shard.metrics().full_records, 1);
     }
 
@@ -400,10 +441,78 @@ mod tests {
         let shard = shard(Quotas::aws(), 1 << 30);
         let large = vec![b'x'; 1 << 20];
         put(&shard, T0_US, &[&large, &large]);
-        assert_eq!(shard.capacity.used(), memory_cost(1 << 20));
+        assert_eq!(shard.capacity.used(), memory_cost(1, 1 << 20));
         let capacity = Arc::clone(&shard.capacity);
         drop(shard);
         assert_eq!(capacity.used(), 0);
+    }
+
+    /// Keeps what it is given, and fails when it is told to.
+    #[derive(Debug, Default)]
+    struct Kept {
+        batches: Mutex<Vec<Batch>>,
+        fails: std::sync::atomic::AtomicBool,
+    }
+
+    impl Journal for Kept {
+        fn append(&self, shard: u32, batch: &Batch) -> Result<(), JournalError> {
+            assert_eq!(shard, 3);
+            if self.fails.load(Ordering::Relaxed) {
+                return Err(JournalError("no room".into()));
+            }
+            self.batches.lock().unwrap().push(batch.clone());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn records_that_cannot_be_written_down_are_refused_and_leave_nothing() {
+        let kept = Arc::new(Kept::default());
+        let shard = journaled(Quotas::off(), 1 << 20, Some(Arc::<Kept>::clone(&kept)));
+        assert_eq!(outcomes(&shard, T0_US, &[b"ka"]), [Outcome::Stored]);
+        let used = shard.capacity.used();
+        kept.fails.store(true, Ordering::Relaxed);
+        assert_eq!(put(&shard, T0_US, &[b"kb", b"kc"]), (None, vec![Outcome::Unwritten; 2]));
+        assert_eq!((shard.tip(), shard.capacity.used(), shard.metrics().records), (2, used, 1));
+        kept.fails.store(false, Ordering::Relaxed);
+        assert_eq!(put(&shard, T0_US, &[b"kd"]).0.unwrap().index, 2);
+    }
+
+    #[test]
+    fn a_shard_restored_from_its_journal_gives_the_same_records_and_goes_on() {
+        let kept = Arc::new(Kept::default());
+        let before = journaled(Quotas::aws(), 1 << 20, Some(Arc::<Kept>::clone(&kept)));
+        put(&before, T0_US, &[b"ka", b"kb"]);
+        put(&before, T0_US + 7, &[b"kc"]);
+        let after = shard(Quotas::off(), 1 << 20);
+        kept.batches.lock().unwrap().drain(..).for_each(|batch| assert!(after.restore(batch)));
+        let read = |shard: &Shard| {
+            let batch = shard.read(T0_US, 2, 10).unwrap();
+            let slices = batch.slices.iter().map(|slice| {
+                let data: Vec<_> = slice.records().map(|record| record.data.to_vec()).collect();
+                (slice.first_index(), slice.arrival_us(), data)
+            });
+            slices.collect::<Vec<_>>()
+        };
+        assert_eq!(read(&after), read(&before));
+        assert_eq!(after.capacity.used(), before.capacity.used());
+        assert_eq!(put(&after, T0_US, &[b"kd"]).0.unwrap().index, 4);
+        let empty = shard(Quotas::off(), 10);
+        empty.restore_tip(12);
+        assert_eq!(empty.tip(), 12);
+        assert!(!empty.restore(Batch { first_index: 12, arrival_us: 1, block: block_of(&[("k", b"1")]) }));
+    }
+
+    #[test]
+    fn a_waiting_reader_is_woken_by_records_and_by_the_end() {
+        let shard = shard(Quotas::off(), 1 << 20);
+        let mut changes = shard.watch();
+        assert!(!changes.has_changed().unwrap());
+        put(&shard, T0_US, &[b"ka"]);
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        shard.close();
+        assert!(changes.has_changed().unwrap());
     }
 
     #[test]
@@ -423,7 +532,7 @@ mod tests {
         let shard = shard(Quotas::off(), 1 << 20);
         put(&shard, T0_US, &[b"ka", b"kb"]);
         assert_eq!((shard.close(), shard.close()), (3, 3));
-        assert_eq!(put(&shard, T0_US, &[b"kc"]), [Outcome::Moved]);
+        assert_eq!(outcomes(&shard, T0_US, &[b"kc"]), [Outcome::Moved]);
         let ended = |position, max| shard.read(T0_US, position, max).unwrap().ended;
         assert_eq!((ended(0, 1), ended(0, 2), ended(3, 1)), (false, true, true));
     }
@@ -436,7 +545,8 @@ mod tests {
             put(&shard, T0_US, &[&large]);
         }
         let batch = shard.read(T0_US, 0, MAX_READ_RECORDS).unwrap();
-        assert_eq!((batch.records.len(), batch.first, batch.next), (10, 1, 11));
-        assert_eq!(shard.read(T0_US, batch.next, MAX_READ_RECORDS).unwrap().records.len(), 4);
+        assert_eq!((batch.len(), batch.size(), batch.next), (10, 10 << 20, 11));
+        assert_eq!(shard.read(T0_US, batch.next, MAX_READ_RECORDS).unwrap().len(), 4);
+        assert_eq!(shard.read_fan_out(T0_US, batch.next, 2 << 20).len(), 2);
     }
 }

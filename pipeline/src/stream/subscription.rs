@@ -15,15 +15,16 @@ use std::{
 };
 
 use futures::{Stream, stream};
-use serde_json::{Value, json};
-use tokio::sync::Notify;
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
 
 use super::{
     account::Account,
     data_stream::DataStream,
+    delivered::push_records,
     error::{ApiError, ErrorKind},
     meta::StreamStatus,
-    operations::{child_shards, push_records},
+    operations::child_shards,
     sequence::SequenceNumber,
     shard::{ReadBatch, Shard},
 };
@@ -47,7 +48,7 @@ pub(crate) enum Event {
     /// The first of every subscription, without it clients refuse the rest.
     InitialResponse,
     /// A `SubscribeToShardEvent` as JSON.
-    Records(String),
+    Records(Vec<u8>),
     /// The end, and why.
     Exception(ApiError),
 }
@@ -130,6 +131,8 @@ pub(crate) struct Pump {
     pace: Pace,
     last_sent_us: Option<u64>,
     ended: bool,
+    /// Tells that the shard has changed since it was last read.
+    changes: watch::Receiver<()>,
 }
 
 impl Pump {
@@ -152,6 +155,7 @@ impl Pump {
         })?;
         // The number before the position: AFTER it comes the first record that was not sent.
         let continuation = shard.sequence(position.saturating_sub(1), now_us);
+        let changes = shard.watch();
         Ok(Self {
             account: Arc::clone(account),
             stream,
@@ -163,6 +167,7 @@ impl Pump {
             pace: Pace { paid_us: 0 },
             last_sent_us: None,
             ended: false,
+            changes,
         })
     }
 
@@ -188,8 +193,10 @@ impl Pump {
         if now_us < self.pace.free_us() {
             return wait;
         }
+        // What changes from here on wakes the wait that follows.
+        self.changes.mark_unchanged();
         let batch = self.shard.read_fan_out(now_us, self.position, EVENT_BYTES);
-        if !batch.records.is_empty() || batch.ended {
+        if batch.len() > 0 || batch.ended {
             let event = self.event(&batch);
             self.advance(now_us, &batch);
             return self.send(now_us, event);
@@ -225,52 +232,46 @@ impl Pump {
     }
 
     fn advance(&mut self, now_us: u64, batch: &ReadBatch) {
-        let bytes = batch.records.iter().map(|record| record.size()).sum();
-        self.pace.charge(now_us, bytes);
+        self.pace.charge(now_us, batch.size());
         self.position = batch.next;
         self.ended = batch.ended;
     }
 
     /// The event of a batch. At the end of a shard it names the children and no number to continue after.
     fn event(&mut self, batch: &ReadBatch) -> Event {
-        if let Some(last) = batch.records.last() {
-            self.continuation = self.shard.sequence(batch.next - 1, last.arrival_us);
+        if let Some(last) = batch.slices.last() {
+            self.continuation = self.shard.sequence(batch.next - 1, last.arrival_us());
         }
-        let mut out =
-            String::with_capacity(256 + batch.records.iter().map(|record| record.size() * 2 + 160).sum::<usize>());
-        out.push_str("{\"Records\":");
+        let mut out = Vec::new();
+        out.extend_from_slice(b"{\"Records\":");
         let encryption = self.stream.meta().encryption.clone();
         push_records(&mut out, &self.shard, batch, &encryption);
-        out.push_str(",\"MillisBehindLatest\":");
-        out.push_str(&batch.millis_behind.to_string());
-        if batch.ended {
-            let children = child_shards(&self.stream.topology(), self.shard.number);
-            out.push_str(",\"ChildShards\":");
-            out.push_str(&Value::from(children).to_string());
+        out.extend_from_slice(format!(",\"MillisBehindLatest\":{}", batch.millis_behind).as_bytes());
+        let last = if batch.ended {
+            format!(",\"ChildShards\":{}}}", Value::from(child_shards(&self.stream.topology(), self.shard.number)))
         } else {
-            out.push_str(",\"ContinuationSequenceNumber\":");
-            out.push_str(&json!(self.continuation.to_string()).to_string());
-        }
-        out.push('}');
+            format!(",\"ContinuationSequenceNumber\":\"{}\"}}", self.continuation)
+        };
+        out.extend_from_slice(last.as_bytes());
         Event::Records(out)
     }
 
     /// Waits until the shard or the seat changes, or until the time; not longer than a short nap, because the clock that
     /// counts is the injected one.
-    async fn wait_until(&self, until_us: u64) {
+    async fn wait_until(&mut self, until_us: u64) {
         let now_us = self.account.clock.now_us();
         let nap = Duration::from_micros(until_us.saturating_sub(now_us)).min(LONGEST_NAP);
-        let mut shard_changed = pin!(self.shard.changed());
-        let mut seat_changed = pin!(self.seat.changed.notified());
-        shard_changed.as_mut().enable();
+        let seat = Arc::clone(&self.seat);
+        let mut seat_changed = pin!(seat.changed.notified());
         seat_changed.as_mut().enable();
-        let paced = now_us < self.pace.free_us();
-        // What came between the look and the wait is not waited for.
-        if self.seat.taken_over.load(Ordering::Acquire) || (!paced && self.shard.has_from(self.position)) {
+        // A take-over between the look and the wait is not waited for.
+        if seat.taken_over.load(Ordering::Acquire) {
             return;
         }
+        // Who may not be sent anything yet need not know that there is more.
+        let paced = now_us < self.pace.free_us();
         tokio::select! {
-            () = shard_changed, if !paced => {}
+            _ = self.changes.changed(), if !paced => {}
             () = seat_changed => {}
             () = tokio::time::sleep(nap) => {}
         }

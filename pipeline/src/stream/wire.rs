@@ -188,7 +188,7 @@ fn event_frame(event: &Event, language: Language) -> Bytes {
     };
     match event {
         Event::InitialResponse => sent("initial-response", b"{}"),
-        Event::Records(json) => sent("SubscribeToShardEvent", json.as_bytes()),
+        Event::Records(json) => sent("SubscribeToShardEvent", json),
         Event::Exception(error) => {
             let headers = [(":message-type", "exception"), (":exception-type", error.kind.name()), content_type];
             let payload = json!({ "message": error.message }).to_string();

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::stream::{
     account::{ACCOUNT_ID, Account, throttle_text},
     data_stream::{DataStream, ShardLookup},
+    delivered::push_records,
     error::{ApiError, ErrorKind},
     iterator::{MAX_TOKEN_CHARS, ShardIterator},
-    json::{self, Text, Timestamp, push_string},
+    json::{self, Text, Timestamp},
     meta::Encryption,
-    sequence::{DIGITS, SequenceNumber},
+    sequence::SequenceNumber,
     shard::{MAX_READ_RECORDS, ReadBatch, Shard, shard_id},
     topology::Topology,
     validate::{StreamTarget, Violations, is_number},
@@ -245,7 +245,7 @@ pub(in crate::stream) fn child_shards(topology: &Topology, number: u32) -> Vec<V
     topology.children(number).map(child).collect()
 }
 
-/// The answer of GetRecords, written once into memory of about the right size.
+/// The answer of GetRecords.
 fn write_batch(
     shard: &Shard,
     batch: &ReadBatch,
@@ -253,73 +253,15 @@ fn write_batch(
     children: &[Value],
     encryption: &[Encryption],
 ) -> Vec<u8> {
-    let payload: usize = batch.records.iter().map(|record| record.size() * 4 / 3).sum();
-    let mut out = String::with_capacity(payload + batch.records.len() * (DIGITS + 112) + 512);
-    out.push_str("{\"MillisBehindLatest\":");
-    out.push_str(&batch.millis_behind.to_string());
+    let mut out = format!("{{\"MillisBehindLatest\":{}", batch.millis_behind).into_bytes();
     if let Some(next) = next {
-        out.push_str(",\"NextShardIterator\":\"");
-        out.push_str(next);
-        out.push('"');
+        out.extend_from_slice(format!(",\"NextShardIterator\":\"{next}\"").as_bytes());
     }
     if !children.is_empty() {
-        out.push_str(",\"ChildShards\":");
-        out.push_str(&Value::from(children).to_string());
+        out.extend_from_slice(format!(",\"ChildShards\":{}", Value::from(children)).as_bytes());
     }
-    out.push_str(",\"Records\":");
+    out.extend_from_slice(b",\"Records\":");
     push_records(&mut out, shard, batch, encryption);
-    out.push('}');
-    out.into_bytes()
-}
-
-/// The records of an answer or an event, as a JSON list.
-pub(in crate::stream) fn push_records(out: &mut String, shard: &Shard, batch: &ReadBatch, encryption: &[Encryption]) {
-    out.push('[');
-    for (index, record) in (batch.first..).zip(&batch.records) {
-        if index > batch.first {
-            out.push(',');
-        }
-        out.push_str("{\"SequenceNumber\":\"");
-        out.extend(shard.sequence(index, record.arrival_us).digits().map(char::from));
-        out.push_str("\",\"ApproximateArrivalTimestamp\":");
-        push_seconds(out, record.arrival_us);
-        out.push_str(",\"Data\":\"");
-        STANDARD.encode_string(record.data(), out);
-        out.push('"');
-        // A stream that spreads its records itself takes them without a key.
-        if !record.partition_key().is_empty() {
-            out.push_str(",\"PartitionKey\":");
-            push_string(out, &String::from_utf8_lossy(record.partition_key()));
-        }
-        if Encryption::covers(encryption, record.arrival_us) {
-            out.push_str(",\"EncryptionType\":\"KMS\"");
-        }
-        out.push('}');
-    }
-    out.push(']');
-}
-
-/// Seconds with exactly three decimals.
-fn push_seconds(out: &mut String, time_us: u64) {
-    let milliseconds = time_us / 1_000;
-    out.push_str(&(milliseconds / 1_000).to_string());
-    out.push('.');
-    [100, 10, 1].iter().for_each(|place| out.push(char::from(b'0' + (milliseconds / place % 10) as u8)));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_are_written_with_milliseconds() {
-        let written = |time_us| {
-            let mut out = String::new();
-            push_seconds(&mut out, time_us);
-            out
-        };
-        assert_eq!(written(1_459_799_926_480_999), "1459799926.480");
-        assert_eq!(written(1_459_799_926_007_000), "1459799926.007");
-        assert_eq!(written(0), "0.000");
-    }
+    out.push(b'}');
+    out
 }

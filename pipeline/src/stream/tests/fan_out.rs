@@ -36,7 +36,7 @@ impl Bench {
         loop {
             match pump.step(self.account.clock.now_us()) {
                 Step::Send(Event::InitialResponse) => sent.push(json!("initial-response")),
-                Step::Send(Event::Records(json)) => sent.push(serde_json::from_str(&json).unwrap()),
+                Step::Send(Event::Records(json)) => sent.push(serde_json::from_slice(&json).unwrap()),
                 Step::Send(Event::Exception(error)) => sent.push(json!(error.kind.name())),
                 rest => return (sent, rest),
             }
