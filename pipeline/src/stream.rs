@@ -8,7 +8,7 @@
 //!   wire        a request to an operation, an outcome to a response; `json`, `cbor` and `error` are its language
 //!   operations  one file per family: streams, shards, write, read; `validate` has the words for what is wrong
 //!   account     the streams by name and the memory they share (`capacity`)
-//!   data_stream its facts (`meta`), its shards by hash key (`topology`, `routing`) and how they change (`reshard`)
+//!   data_stream its facts (`meta`), its shards by hash key (`topology`, `routing`, `key_hash`) and how they change (`reshard`)
 //!   placement   a call's records, gathered by shard
 //!   shard       one lock: limits (`quota`), then the log; numbers from `sequence`
 //!   log         the records in order, in `batch`es as they came; a `journal` may keep them elsewhere first
@@ -30,6 +30,7 @@ mod event_stream;
 mod iterator;
 mod journal;
 mod json;
+mod key_hash;
 mod log;
 mod meta;
 mod metrics;

@@ -26,6 +26,9 @@ use super::{
 };
 pub(in crate::stream) use read::child_shards;
 
+#[cfg(test)]
+pub(crate) use write::put_any_records;
+
 /// What a target header starts with.
 pub(crate) const TARGET_PREFIX: &str = "Kinesis_20131202.";
 

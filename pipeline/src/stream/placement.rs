@@ -50,7 +50,7 @@ struct Routed(u64);
 
 impl Routed {
     const fn new(shard: usize, slot: usize) -> Self {
-        Self((shard as u64) << 32 | slot as u64)
+        Self(((shard as u64) << 32) | slot as u64)
     }
 
     const fn shard(self) -> usize {

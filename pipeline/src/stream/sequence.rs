@@ -121,15 +121,22 @@ impl Numbered {
 
 /// Fills the place with the number's decimal digits.
 fn write_digits(place: &mut [u8], mut number: u64) {
-    // Eight digits at a time are 32 bits, which divide quickly.
-    for eight in place.rchunks_mut(8) {
-        let mut part = (number % 100_000_000) as u32;
+    for digits in place.rchunks_mut(8) {
+        let eight = eight_digits(number % 100_000_000);
+        digits.copy_from_slice(&eight[8 - digits.len()..]);
         number /= 100_000_000;
-        for digit in eight.iter_mut().rev() {
-            *digit = b'0' + (part % 10) as u8;
-            part /= 10;
-        }
     }
+}
+
+/// The digits of a number below 10^8. It is taken in halves and halves again, side by side in one word.
+fn eight_digits(number: u64) -> [u8; 8] {
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    // n * 10486 >> 20 is n / 100 below 10^4, and n * 103 >> 10 is n / 10 below 10^2.
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let pairs = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    let digits = tens | ((pairs - 10 * tens) << 8);
+    (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
 fn divide_by_ten_19(limbs: &mut [u64; 3]) -> u64 {
@@ -204,6 +211,18 @@ mod tests {
             assert_eq!(SequenceNumber::parse(text), None, "{text}");
         }
         assert_eq!(SequenceNumber::parse(&"9".repeat(60)), None);
+    }
+
+    #[test]
+    fn eight_digits_are_those_of_the_number() {
+        let edges = [0, 9, 10, 99, 100, 9_999, 10_000, 10_001, 12_345_678, 99_999_999];
+        for number in edges.into_iter().chain((0..100_000_000).step_by(9_973)) {
+            assert_eq!(eight_digits(number).as_slice(), format!("{number:08}").as_bytes());
+        }
+        // Both halves take every value they can.
+        for four in 0..10_000 {
+            assert_eq!(eight_digits(four * 10_001).as_slice(), format!("{four:04}{four:04}").as_bytes());
+        }
     }
 
     proptest! {

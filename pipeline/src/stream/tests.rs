@@ -16,6 +16,7 @@ use super::{
 mod fan_out;
 mod listing;
 mod operations;
+mod put_bodies;
 mod reshard;
 mod sdk;
 mod settings;

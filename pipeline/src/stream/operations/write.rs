@@ -166,7 +166,7 @@ fn put_plain_records(account: &Account, body: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The long way, which can say what is wrong with a call.
-fn put_any_records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+pub(crate) fn put_any_records(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request: PutRecords<'_> = json::parse(body)?;
     let target = StreamTarget {
         name: request.stream_name.as_ref().map(Text::as_str),
