@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::request::require_active;
+use super::{
+    request::require_active,
+    tags::{self, TagMap},
+};
 use crate::stream::{
     account::{ACCOUNT_ID, Account},
     consumer::{ConsumerMeta, ConsumerName, consumer_arn},
@@ -120,7 +123,7 @@ struct Register {
     stream_arn: Option<String>,
     consumer_name: Option<String>,
     stream_id: Option<String>,
-    tags: Option<BTreeMap<String, String>>,
+    tags: Option<TagMap>,
 }
 
 pub(super) fn register(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
@@ -134,10 +137,14 @@ pub(super) fn register(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErr
         Some(name) => violations.name(name, "consumerName"),
         None => violations.null("consumerName"),
     }
+    if let Some(tags) = &request.tags {
+        tags::check(tags, &mut violations);
+    }
     violations.finish()?;
 
     let name = request.consumer_name.unwrap_or_default();
-    let tags = request.tags.unwrap_or_default();
+    let mut tags = BTreeMap::new();
+    tags::add(&mut tags, request.tags.unwrap_or_default(), &format!("consumer {name}"))?;
     let stream = account.stream(StreamTarget { name: None, arn: request.stream_arn.as_deref() }.resolve()?)?;
     let now_us = account.clock.now_us();
     let transition = Transition { status: StreamStatus::Creating, settles_us: account.settles_us(now_us) };

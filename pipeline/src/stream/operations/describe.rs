@@ -65,11 +65,13 @@ pub(super) fn summary(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErro
     let meta = stream.meta();
     let mut summary = description(account, &stream, &meta);
     summary["OpenShardCount"] = json!(meta.open_shards().count());
-    summary["ConsumerCount"] = json!(meta.consumers.len());
+    let now_us = account.clock.now_us();
+    summary["ConsumerCount"] =
+        json!(meta.consumers.values().filter(|consumer| consumer.status(now_us).is_some()).count());
     summary["MaxRecordSizeInKiB"] = json!(meta.max_record_kib);
     if meta.mode == StreamMode::OnDemand {
         summary["RecordDistributionStrategy"] = json!(meta.distribution.name());
-        if account.meta().is_committed(account.clock.now_us()) {
+        if account.meta().is_committed(now_us) {
             summary["WarmThroughput"] = warm_throughput(&meta);
         }
     }

@@ -251,6 +251,13 @@ fn a_consumer_has_tags_and_a_policy_of_its_own() {
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"kinesis:*"}]}"#;
     bench.ok("PutResourcePolicy", json!({ "ResourceARN": consumer, "Policy": policy }));
     assert_eq!(bench.ok("GetResourcePolicy", json!({ "ResourceARN": consumer }))["Policy"], policy);
+    let register = |tags: Value| {
+        bench
+            .refused("RegisterStreamConsumer", json!({ "StreamARN": STREAM_ARN, "ConsumerName": "t", "Tags": tags }))
+            .kind
+    };
+    assert_eq!(register(json!({ "bad;": "x" })), ErrorKind::InvalidArgument);
+    assert_eq!((register(json!({})), register(json!({ "": "x" }))), (ErrorKind::Validation, ErrorKind::Validation));
     let missing = consumer.replace("/c:", "/d:");
     assert_eq!(
         bench.refused("ListTagsForResource", json!({ "ResourceARN": missing })).kind,
