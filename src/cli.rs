@@ -135,6 +135,13 @@ pub(crate) struct ServeArgs {
     /// The address to listen on. Anything but loopback lets others write to the stream.
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub(crate) bind: IpAddr,
+    /// A folder that keeps streams and records when the server ends, also when it is killed. A server that starts on
+    /// it goes on where the last one ended. Power loss may cost what the system had not written to the disk yet.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// How long a stream stays CREATING, UPDATING or DELETING; on AWS it is some seconds.
+    #[arg(long, default_value = "0s", value_name = "D")]
+    pub(crate) settle: Span,
     /// Whether per-shard quotas are enforced as AWS does.
     #[arg(long, default_value = "on", value_parser = ["on", "off"])]
     pub(crate) quota: String,

@@ -13,6 +13,8 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
     let config = ServerConfig {
         address: SocketAddr::new(args.bind, args.port),
         streams: args.streams.iter().map(|s| (s.name.clone(), s.shards)).collect(),
+        data: args.data.clone(),
+        settle: args.settle.duration(),
         quotas: if args.quota == "on" { Quotas::aws() } else { Quotas::off() },
         ..ServerConfig::default()
     };

@@ -47,6 +47,7 @@ mod subscription;
 mod token;
 mod topology;
 mod validate;
+mod wal;
 mod wire;
 
 #[cfg(test)]
@@ -57,3 +58,4 @@ pub use error::ServeError;
 pub use metrics::{ShardMetrics, StreamCounts, StreamMetrics};
 pub use quota::{Quotas, ReadLimits, WriteLimits};
 pub use server::{ServerConfig, StreamServer};
+pub use wal::WalError;

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
@@ -17,6 +18,7 @@ use super::{
     reshard::{Reshard, growth},
     subscription::Seats,
     token::Sealer,
+    wal::{Recovery, Wal, WalError},
 };
 
 /// The account every stream belongs to.
@@ -49,6 +51,8 @@ pub(crate) struct Account {
     /// Held while streams gain or lose shards, so that the account's shards are counted once.
     counting: Mutex<()>,
     meta: RwLock<AccountMeta>,
+    /// Where everything is written down, if it is.
+    wal: Option<Arc<Wal>>,
     capacity: Arc<Capacity>,
     /// How long a record of a new stream can be read.
     pub(crate) retention_us: u64,
@@ -62,8 +66,61 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// An account without streams, which ends with the process.
     pub(crate) fn new(settings: AccountSettings) -> Self {
+        Self::with(settings, None)
+    }
+
+    /// The account that a folder keeps: its streams are as they were when the last process ended, however it did.
+    ///
+    /// # Errors
+    /// [`WalError`] when the folder cannot be used, or holds what cannot be read or does not fit.
+    pub(crate) fn open(settings: AccountSettings, folder: &Path) -> Result<Self, WalError> {
+        let (wal, recovery) = Wal::open(folder, Arc::clone(&settings.clock))?;
+        let account = Self::with(settings, Some(wal));
+        account.restore(&recovery)?;
+        Ok(account)
+    }
+
+    fn restore(&self, recovery: &Recovery) -> Result<(), WalError> {
+        let now_us = self.clock.now_us();
+        *self.meta.write().unwrap_or_else(PoisonError::into_inner) = recovery.account.clone();
+        let there = recovery.streams.iter().filter(|(_, meta)| meta.status(now_us).is_some());
+        let streams: BTreeMap<_, _> = there
+            .map(|((name, created_us), meta)| {
+                let settings = self.stream_settings(name, *created_us);
+                (name.clone(), Arc::new(DataStream::of(meta.clone(), arn(name), settings)))
+            })
+            .collect();
+        recovery.records(&mut |(name, created_us), shard, batch| {
+            let stream = streams.get(&name).filter(|stream| stream.created_us == created_us);
+            let Some(stream) = stream else { return Ok(()) };
+            let outlived = batch.arrival_us.saturating_add(stream.meta().retention_us) < now_us;
+            match stream.topology().shard(shard) {
+                Some(shard) if !outlived && !shard.restore(batch) => Err(WalError::TooLarge {
+                    path: recovery.folder().to_owned(),
+                    capacity_bytes: self.capacity.limit(),
+                }),
+                _ => Ok(()),
+            }
+        })?;
+        for ((name, created_us), tips) in &recovery.tips {
+            let stream = streams.get(name).filter(|stream| stream.created_us == *created_us);
+            for (number, tip) in tips.iter().filter(|_| stream.is_some()) {
+                let topology = stream.map(|stream| stream.topology());
+                if let Some(shard) = topology.as_ref().and_then(|topology| topology.shard(*number)) {
+                    shard.restore_tip(*tip);
+                }
+            }
+        }
+        *self.streams.write().unwrap_or_else(PoisonError::into_inner) = streams;
+        Ok(())
+    }
+
+    fn with(settings: AccountSettings, wal: Option<Arc<Wal>>) -> Self {
+        let key = wal.as_ref().map_or_else(rand::random, |wal| wal.key());
         Self {
+            wal,
             streams: RwLock::default(),
             counting: Mutex::default(),
             meta: RwLock::default(),
@@ -72,8 +129,16 @@ impl Account {
             settle_us: settings.settle_us,
             quotas: settings.quotas,
             clock: settings.clock,
-            sealer: Sealer::new(rand::random()),
+            sealer: Sealer::new(key),
             seats: Seats::default(),
+        }
+    }
+
+    fn stream_settings(&self, name: &str, created_us: u64) -> StreamSettings {
+        StreamSettings {
+            quotas: self.quotas,
+            capacity: Arc::clone(&self.capacity),
+            journal: self.wal.as_ref().map(|wal| wal.journal(name, created_us)),
         }
     }
 
@@ -119,9 +184,11 @@ impl Account {
         }
         let current = streams.values().map(|stream| stream.topology().open().len()).sum();
         within_shard_limit(current, shape.shards as usize)?;
-        let settings = StreamSettings { quotas: self.quotas, capacity: Arc::clone(&self.capacity), journal: None };
-        let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT_ID}:stream/{name}");
-        streams.insert(name.to_owned(), Arc::new(DataStream::new(name, arn, shape, transition, now_us, settings)));
+        let settings = self.stream_settings(name, now_us);
+        let stream = DataStream::new(name, arn(name), shape, transition, now_us, settings);
+        // Writes the facts down for the first time.
+        stream.change(|_| Ok::<_, ApiError>(()))?;
+        streams.insert(name.to_owned(), Arc::new(stream));
         Ok(())
     }
 
@@ -151,8 +218,15 @@ impl Account {
     }
 
     /// Changes the facts of the account.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut AccountMeta)) {
-        change(&mut self.meta.write().unwrap_or_else(PoisonError::into_inner));
+    pub(crate) fn change(&self, change: impl FnOnce(&mut AccountMeta)) -> Result<(), ApiError> {
+        let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = meta.clone();
+        change(&mut changed);
+        if let Some(wal) = &self.wal {
+            wal.keep_account(&changed)?;
+        }
+        *meta = changed;
+        Ok(())
     }
 
     /// Open shards over all streams.
@@ -286,6 +360,10 @@ fn within_shard_limit(current: usize, additional: usize) -> Result<(), ApiError>
 
 pub(crate) fn not_found(name: &str) -> ApiError {
     ApiError::not_found(format!("Stream {name} under account {ACCOUNT_ID} not found."))
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:kinesis:{REGION}:{ACCOUNT_ID}:stream/{name}")
 }
 
 /// AWS's text for a refusal by a shard's limits.

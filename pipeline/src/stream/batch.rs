@@ -52,7 +52,6 @@ pub(crate) fn memory_cost(records: usize, payload_bytes: usize) -> u64 {
 
 impl Block {
     /// The block these bytes are, if they can be one: what [`Self::as_bytes`] gave, read back from elsewhere.
-    #[cfg_attr(not(test), allow(dead_code, reason = "a journal writes and reads it"))]
     pub(crate) fn from_bytes(bytes: Box<[u8]>, records: u32) -> Option<Self> {
         let table_bytes = (records as usize).checked_mul(ENTRY_BYTES)?;
         let payload_bytes = bytes.len().checked_sub(table_bytes)?;
@@ -68,7 +67,6 @@ impl Block {
     }
 
     /// Table and payloads. With the number of records this is the whole block.
-    #[cfg_attr(not(test), allow(dead_code, reason = "a journal writes and reads it"))]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     capacity::Capacity,
-    journal::Journal,
+    error::ApiError,
+    journal::{Journal, JournalError},
     meta::{Closing, ShardMeta, StreamMeta, StreamShape, StreamStatus, Transition},
     metrics::StreamCounts,
     quota::Quotas,
@@ -91,30 +92,37 @@ impl DataStream {
     }
 
     /// Changes the facts, apart from what [`Self::reshard`] does. Nothing changes when `change` fails.
-    pub(crate) fn change<T, E>(&self, change: impl FnOnce(&mut StreamMeta) -> Result<T, E>) -> Result<T, E> {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut StreamMeta) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
         let mut changed = meta.clone();
         let outcome = change(&mut changed)?;
+        self.write_down(&changed)?;
         self.commit(&mut meta, changed, self.topology().by_number().clone());
         Ok(outcome)
     }
 
+    fn write_down(&self, changed: &StreamMeta) -> Result<(), JournalError> {
+        self.settings.journal.as_ref().map_or(Ok(()), |journal| journal.facts(changed))
+    }
+
     /// Closes shards and opens others in their place, in one step: `plan` looks at the facts and says which. The stream
     /// is UPDATING until it settles; what was on its way to a closed shard is routed again.
-    pub(crate) fn reshard<E>(
+    pub(crate) fn reshard(
         &self,
         now_us: u64,
         settles_us: u64,
-        plan: impl FnOnce(&mut StreamMeta) -> Result<Vec<Reshard>, E>,
-    ) -> Result<(), E> {
+        plan: impl FnOnce(&mut StreamMeta) -> Result<Vec<Reshard>, ApiError>,
+    ) -> Result<(), ApiError> {
         let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
         let mut changed = meta.clone();
         let steps = plan(&mut changed)?;
         let mut shards = self.topology().by_number().clone();
         let settings = shard_settings(&changed, &self.settings, &self.retention_us);
+        let mut closed = Vec::new();
         for step in steps {
             for number in [Some(step.parent), step.adjacent_parent].into_iter().flatten() {
                 if let (Some(shard), Some(facts)) = (shards.get(&number), changed.shards.get_mut(&number)) {
+                    closed.push(Arc::clone(shard));
                     facts.closed = Some(Closing { at_us: now_us, end_index: shard.close() });
                 }
             }
@@ -135,6 +143,11 @@ impl DataStream {
             }
         }
         changed.transition = Transition { status: StreamStatus::Updating, settles_us };
+        if let Err(error) = self.write_down(&changed) {
+            // Who was told to look elsewhere waits for the facts, and finds the same shards again.
+            closed.iter().for_each(|shard| shard.reopen());
+            return Err(error.into());
+        }
         self.commit(&mut meta, changed, shards);
         Ok(())
     }
@@ -157,10 +170,13 @@ impl DataStream {
     /// Forgets the closed shards whose records have outlived the retention, as AWS does.
     pub(crate) fn forget_expired(&self, now_us: u64) {
         if now_us >= self.next_forgotten_us.load(Ordering::Relaxed) {
-            let Ok(()) = self.change(|meta| {
+            let forgotten = self.change(|meta| {
                 meta.forget_expired(now_us);
-                Ok::<_, std::convert::Infallible>(())
+                Ok(())
             });
+            if let Err(error) = forgotten {
+                tracing::warn!(stream = self.name, %error, "closed shards could not be forgotten yet");
+            }
         }
     }
 
@@ -250,7 +266,7 @@ mod tests {
         let middle = parent.start + (parent.end - parent.start) / 2;
         let children =
             vec![HashRange { start: parent.start, end: middle }, HashRange { start: middle + 1, end: parent.end }];
-        let plan = |_: &mut StreamMeta| Ok::<_, ()>(vec![Reshard { parent: 1, adjacent_parent: None, children }]);
+        let plan = |_: &mut StreamMeta| Ok(vec![Reshard { parent: 1, adjacent_parent: None, children }]);
         stream.reshard(2_000_000, 2_500_000, plan).unwrap();
         let topology = stream.topology();
         let open: Vec<_> = topology.open().iter().map(|shard| shard.number).collect();
@@ -268,8 +284,8 @@ mod tests {
         let before = stream.meta().clone();
         let failed = stream.change(|meta| {
             meta.retention_us = 7;
-            Err::<(), _>("no")
+            Err::<(), _>(ApiError::invalid_argument("no"))
         });
-        assert_eq!((failed, &*stream.meta()), (Err("no"), &before));
+        assert_eq!((failed, &*stream.meta()), (Err(ApiError::invalid_argument("no")), &before));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::{journal::JournalError, wal::WalError};
+
 /// AWS's name for a refusal. The wire name and the HTTP status follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
@@ -85,6 +87,12 @@ impl ApiError {
     }
 }
 
+impl From<JournalError> for ApiError {
+    fn from(error: JournalError) -> Self {
+        Self::new(ErrorKind::InternalFailure, format!("The change could not be written down: {error}"))
+    }
+}
+
 /// The local stream could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -105,6 +113,9 @@ pub enum ServeError {
         /// What AWS would answer.
         reason: String,
     },
+    /// The folder that keeps the streams could not be used.
+    #[error("the local stream cannot keep its state: {0}")]
+    Data(#[from] WalError),
     /// The server was started outside a tokio runtime.
     #[error("the local stream has to be started inside a tokio runtime: {0}")]
     NoRuntime(#[from] tokio::runtime::TryCurrentError),

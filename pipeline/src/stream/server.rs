@@ -1,6 +1,6 @@
 //! The server: a port, its connections, and an orderly end.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -48,6 +48,8 @@ pub struct ServerConfig {
     /// Memory for stored records over all streams, bytes. When it is full and nothing has outlived its retention,
     /// records are refused with `InternalFailure`, which AWS's clients retry.
     pub capacity_bytes: u64,
+    /// The folder that keeps the streams and their records across restarts. Absent: they end with the server.
+    pub data: Option<PathBuf>,
     /// How long a stream stays CREATING, UPDATING or DELETING before the change is complete. Streams made at the start
     /// are active at once.
     pub settle: Duration,
@@ -65,6 +67,7 @@ impl Default for ServerConfig {
             streams: Vec::new(),
             retention: Duration::from_secs(24 * 3600),
             capacity_bytes: 2 << 30,
+            data: None,
             settle: Duration::ZERO,
             quotas: Quotas::aws(),
             clock: Arc::new(SystemClock),
@@ -90,14 +93,23 @@ impl StreamServer {
     pub fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let runtime = tokio::runtime::Handle::try_current()?;
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let account = Arc::new(Account::new(AccountSettings {
+        let settings = AccountSettings {
             capacity_bytes: config.capacity_bytes,
             retention_us: microseconds(config.retention),
             settle_us: microseconds(config.settle),
             quotas: config.quotas,
             clock: config.clock,
-        }));
+        };
+        let account = match &config.data {
+            Some(folder) => Account::open(settings, folder)?,
+            None => Account::new(settings),
+        };
+        let account = Arc::new(account);
         for (name, shards) in config.streams {
+            // A stream that the folder kept is there already.
+            if account.stream(&name).is_ok() {
+                continue;
+            }
             create(&account, &name, shards)
                 .map_err(|reason| ServeError::Stream { name, reason: reason.to_string() })?;
         }

@@ -168,6 +168,11 @@ impl Shard {
         end_index
     }
 
+    /// Takes back the closing of a shard: what was to come in its place could not be written down.
+    pub(crate) fn reopen(&self) {
+        self.lock().end_index = None;
+    }
+
     /// A new largest record changes how much may be written at once.
     pub(crate) fn set_max_record_bytes(&self, bytes: u64) {
         self.lock().write.set_max_record_bytes(bytes);
@@ -227,7 +232,6 @@ impl Shard {
 
     /// Puts a batch back that a journal had kept. `false`: it does not fit into the memory. The shard's first may begin
     /// at any index; each other begins where the one before it ended.
-    #[cfg_attr(not(test), allow(dead_code, reason = "recovery calls it"))]
     pub(crate) fn restore(&self, batch: Batch) -> bool {
         let Some(mut reservation) = self.capacity.reserve(batch.cost()) else { return false };
         reservation.keep(batch.cost());
@@ -236,7 +240,6 @@ impl Shard {
     }
 
     /// Goes on after this index although the records before it are no more.
-    #[cfg_attr(not(test), allow(dead_code, reason = "recovery calls it"))]
     pub(crate) fn restore_tip(&self, tip: u64) {
         let mut state = self.lock();
         if state.log.len() == 0 {
@@ -363,6 +366,7 @@ mod tests {
     use crate::stream::{
         batch::{memory_cost, tests::block_of},
         journal::JournalError,
+        meta::StreamMeta,
     };
 
     const T0_US: u64 = 1_700_000_000_000_000;
@@ -461,6 +465,10 @@ mod tests {
                 return Err(JournalError("no room".into()));
             }
             self.batches.lock().unwrap().push(batch.clone());
+            Ok(())
+        }
+
+        fn facts(&self, _: &StreamMeta) -> Result<(), JournalError> {
             Ok(())
         }
     }

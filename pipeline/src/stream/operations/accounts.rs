@@ -56,7 +56,7 @@ pub(super) fn update_settings(account: &Account, body: &[u8]) -> Result<Vec<u8>,
 
     let now_us = account.clock.now_us();
     let enable = status.flatten() == Some("ENABLED");
-    account.change(|meta| meta.commitment = committed(meta.commitment, enable, now_us));
+    account.change(|meta| meta.commitment = committed(meta.commitment, enable, now_us))?;
     json::answer(&settings_value(&account.meta(), now_us))
 }
 
