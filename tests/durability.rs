@@ -1,0 +1,136 @@
+//! `serve --data`: the server is killed in the middle of a load, and every acknowledged record is there afterwards.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_sdk_kinesis::{
+    Client,
+    primitives::Blob,
+    types::{PutRecordsRequestEntry, ShardIteratorType},
+};
+use millrace_loadgen::client::{Endpoint, connect};
+
+use support::{expect_exit, millrace, server::Server};
+
+const WRITERS: usize = 4;
+const RECORDS_PER_CALL: usize = 25;
+const KILLS: usize = 4;
+
+/// What was acknowledged: data by shard and sequence number.
+type Acknowledged = Arc<Mutex<HashMap<(String, String), String>>>;
+
+async fn client(server: &Server) -> Client {
+    connect(&Endpoint::Local(server.url.clone())).await.0
+}
+
+fn serve(folder: &Path) -> Server {
+    let folder = folder.to_str().expect("a path of text");
+    Server::millrace(&["--stream", "s:2", "--quota", "off", "--data", folder])
+}
+
+/// Puts records until the server is gone.
+async fn write(client: Client, name: String, acknowledged: Acknowledged) {
+    for call in 0.. {
+        let data: Vec<_> = (0..RECORDS_PER_CALL).map(|record| format!("{name}.{call}.{record}")).collect();
+        let entry = |data: &String| {
+            PutRecordsRequestEntry::builder().partition_key(data).data(Blob::new(data.as_bytes())).build().unwrap()
+        };
+        let records = data.iter().map(entry).collect();
+        let Ok(answer) = client.put_records().stream_name("s").set_records(Some(records)).send().await else { return };
+        assert_eq!(answer.failed_record_count, Some(0));
+        let mut acknowledged = acknowledged.lock().unwrap();
+        for (data, record) in data.into_iter().zip(answer.records) {
+            acknowledged.insert((record.shard_id.unwrap(), record.sequence_number.unwrap()), data);
+        }
+    }
+}
+
+/// Every record of the stream, by shard, in the order it is read.
+async fn read(client: &Client) -> HashMap<String, Vec<(String, String)>> {
+    let mut read = HashMap::new();
+    for shard in client.list_shards().stream_name("s").send().await.unwrap().shards.unwrap() {
+        let iterator = client.get_shard_iterator().stream_name("s").shard_id(&shard.shard_id);
+        let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
+        let (mut next, mut records) = (iterator.shard_iterator, Vec::new());
+        while let Some(iterator) = next {
+            let answer = client.get_records().shard_iterator(iterator).send().await.unwrap();
+            let text = |data: &Blob| String::from_utf8(data.as_ref().to_vec()).unwrap();
+            records.extend(answer.records.iter().map(|record| (record.sequence_number.clone(), text(&record.data))));
+            next = answer.next_shard_iterator.filter(|_| answer.millis_behind_latest != Some(0));
+        }
+        read.insert(shard.shard_id, records);
+    }
+    read
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_acknowledged_is_there_after_the_server_was_killed_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let acknowledged = Acknowledged::default();
+    for kill in 0..KILLS {
+        let server = serve(folder.path());
+        let client = client(&server).await;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| tokio::spawn(write(client.clone(), format!("{kill}.{writer}"), Arc::clone(&acknowledged))))
+            .collect();
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        if kill == 1 {
+            let middle = (1_u128 << 126).to_string();
+            let split = client.split_shard().stream_name("s").shard_to_split("shardId-0").new_starting_hash_key(middle);
+            split.send().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        // Dropping it kills it: no signal that it could answer.
+        drop(server);
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    }
+
+    let server = serve(folder.path());
+    let read = read(&client(&server).await).await;
+    assert_eq!(read.len(), 4, "two shards, and the two that one was split into");
+    let acknowledged = acknowledged.lock().unwrap();
+    assert!(acknowledged.len() > KILLS * WRITERS * RECORDS_PER_CALL, "{} records", acknowledged.len());
+    let mut found = HashMap::new();
+    for (shard, records) in &read {
+        assert!(records.windows(2).all(|pair| pair[0].0 < pair[1].0), "the numbers of {shard} rise");
+        found.extend(records.iter().map(|(number, data)| ((shard.clone(), number.clone()), data.clone())));
+    }
+    let lost = acknowledged.iter().filter(|(place, data)| found.get(*place) != Some(*data)).count();
+    assert_eq!(lost, 0, "of {} acknowledged records", acknowledged.len());
+}
+
+#[test]
+fn a_folder_in_use_or_damaged_is_said_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = serve(folder.path());
+    let data = folder.path().to_str().unwrap();
+    let serve_again = || {
+        let mut command = millrace();
+        command.args(["serve", "--port", "0", "--data", data]);
+        command
+    };
+    // The report is wrapped to the terminal's width.
+    let said = |command: &mut Command| expect_exit(command, 3).1.replace("\n  │ ", " ");
+    let reason = said(&mut serve_again());
+    assert!(reason.contains("in use by another server"), "{reason}");
+    assert_eq!(first.stop(), Some(0));
+
+    let segment = folder.path().join("wal-0000000000000001.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[20] ^= 0xFF;
+    std::fs::write(&segment, &bytes).unwrap();
+    let reason = said(&mut serve_again());
+    assert!(reason.contains("is damaged at byte 0") && reason.contains("0000000000000001.log"), "{reason}");
+    assert_eq!(std::fs::read(&segment).unwrap(), bytes);
+}
