@@ -41,6 +41,33 @@ fn boto3_holds_a_whole_conversation() {
     assert_eq!(server.stop(), Some(0), "SIGTERM ends it gracefully");
 }
 
+#[test]
+fn boto3_follows_a_shard_and_its_children_by_fan_out() {
+    let server = Server::millrace(&["--stream", "talk:1"]);
+    let seen = python::ask("kinesis_fan_out.py", &[&server.url, "talk"]);
+    for claim in ["ended", "same", "parents", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP"] {
+        assert_eq!(seen[claim], true, "{claim} in {seen:#}");
+    }
+    assert_eq!(seen["twice"], "ResourceInUseException");
+    assert_eq!(
+        seen["consumers"],
+        serde_json::json!(["AFTER_SEQUENCE_NUMBER", "AT_SEQUENCE_NUMBER", "AT_TIMESTAMP", "reader"])
+    );
+}
+
+#[test]
+fn every_bound_of_the_service_model_is_checked_and_every_answer_keeps_to_it() {
+    let server = Server::millrace(&["--quota", "off"]);
+    let seen = python::ask("kinesis_model.py", &[&server.url]);
+    for differences in ["bounds", "answers"] {
+        assert_eq!(seen[differences], serde_json::json!([]), "{differences}");
+    }
+    assert!(number(&seen, "tried") > 1_000, "{seen}");
+    let (served, unserved) = (seen["served"].as_array().unwrap().len(), seen["unserved"].as_array().unwrap());
+    assert_eq!(served, 40);
+    assert!(unserved.iter().all(|o| o.as_str().unwrap().contains("Channel") || o.as_str().unwrap().contains("Queue")));
+}
+
 /// Runs a command of the AWS CLI that has to succeed; gives what it printed as JSON.
 fn aws(server: &Server, arguments: &[&str]) -> Value {
     let mut command = Command::new(python::python());
@@ -122,7 +149,9 @@ fn the_kinesis_client_library_reads_every_record_once_across_a_split() {
     let (server, others) = (Server::millrace(&[]), Server::moto());
     let folder = tempfile::tempdir().unwrap();
     let (java, folder) = (python::java().display().to_string(), folder.path().display().to_string());
-    let seen = python::ask("kcl.py", &[&server.url, &others.url, &java, &folder, "POLLING"]);
+    let seen = python::ask("kcl.py", &[&server.url, &others.url, &java, &folder, "POLLING", "FANOUT"]);
     println!("{}", seen["seconds"]);
     check_library("polling", &seen);
+    check_library("fanout", &seen);
+    assert_eq!(seen["consumers"], serde_json::json!([["talk-fanout", "ACTIVE"]]));
 }

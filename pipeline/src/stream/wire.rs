@@ -75,8 +75,10 @@ impl Gateway {
     }
 
     async fn call(&self, request: Request<Incoming>, language: Language) -> Result<Reply, ApiError> {
-        let operation = Operation::from_target(target(request.headers()))?;
+        let operation = Operation::from_target(target(request.headers()));
+        // An answer before the body was read would end the connection under a client that keeps it.
         let (body, _permit) = self.read_body(request.into_body()).await?;
+        let operation = operation?;
         let answer = self.run(operation, &body, language);
         match &answer {
             Ok(_) => tracing::trace!(?operation, request_bytes = body.len(), "answered"),

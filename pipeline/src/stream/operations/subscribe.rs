@@ -29,6 +29,7 @@ struct SubscribeToShard<'a> {
     starting_position: Option<StartingPosition<'a>>,
     #[serde(borrow)]
     stream_id: Option<Text<'a>>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +65,9 @@ pub(super) fn subscribe(account: &Arc<Account>, body: &[u8]) -> Result<Reply, Ap
     }
     let shard = find_shard(&stream, request.shard_id.as_ref().map(Text::as_str).unwrap_or_default())?;
     let position = start.position(&stream, &shard, now_us)?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
     let pump = Pump::open(account, stream, shard, (&found.name, &found.arn), position)?;
     Ok(Reply::Events(Subscription(pump)))
 }

@@ -154,6 +154,18 @@ fn a_second_subscription_is_refused_at_first_and_takes_over_after_five_seconds()
 }
 
 #[test]
+fn a_dry_run_of_a_subscription_is_judged_like_the_call_and_takes_no_seat() {
+    let bench = Bench::with_stream(Quotas::off(), 1);
+    let consumer = bench.register("c");
+    let mut body = json!({ "ConsumerARN": consumer, "ShardId": "shardId-000000000000", "DryRun": true });
+    body["StartingPosition"] = at("LATEST");
+    assert_eq!(bench.refused("SubscribeToShard", body.clone()).kind, ErrorKind::DryRun);
+    bench.subscribe(&consumer, 0, at("LATEST")).expect("the seat is free");
+    body["ShardId"] = json!("shardId-000000000007");
+    assert_eq!(bench.refused("SubscribeToShard", body).kind, ErrorKind::ResourceNotFound);
+}
+
+#[test]
 fn a_subscription_lasts_five_minutes() {
     let bench = Bench::with_stream(Quotas::off(), 1);
     let consumer = bench.register("c");
