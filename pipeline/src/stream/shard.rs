@@ -178,9 +178,9 @@ impl Shard {
         self.lock().write.set_max_record_bytes(bytes);
     }
 
-    /// Stores records in order, each as far as the limits allow, and notes each outcome in its place. Gives the
-    /// number of the first one stored; the others stored have the numbers after it. Without a reservation of the block's cost none is stored and none
-    /// costs anything.
+    /// Stores records in order, each as far as the limits allow, and notes each outcome in its place. Gives the number
+    /// of the first one stored; the others stored have the numbers after it. Without a reservation of the block's cost
+    /// none is stored and none costs anything.
     pub(crate) fn append(
         &self,
         now_us: u64,

@@ -107,18 +107,27 @@ impl Gateway {
             .acquire_many(units)
             .await
             .map_err(|_| ApiError::new(ErrorKind::InternalFailure, "The local stream is shutting down."))?;
-        let mut kept = Vec::with_capacity(announced.map_or(0, |bytes| bytes.min(MAX_BODY_BYTES)));
+        // A body in one piece is used as it lies in the connection's buffer.
+        let mut whole = Bytes::new();
+        let mut kept = Vec::new();
         let mut total = 0_usize;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 ApiError::new(ErrorKind::Serialization, format!("The body could not be read: {error}"))
             })?;
-            let Some(data) = frame.data_ref() else { continue };
+            let Ok(data) = frame.into_data() else { continue };
+            let is_first = total == 0;
             total += data.len();
-            if total <= MAX_BODY_BYTES {
-                kept.extend_from_slice(data);
+            if is_first && total <= MAX_BODY_BYTES {
+                whole = data;
+            } else if total <= MAX_BODY_BYTES {
+                if kept.is_empty() {
+                    kept.reserve_exact(announced.map_or(total, |bytes| bytes.min(MAX_BODY_BYTES)));
+                    kept.extend_from_slice(&std::mem::take(&mut whole));
+                }
+                kept.extend_from_slice(&data);
             } else if total <= MAX_DRAINED_BYTES {
-                kept = Vec::new();
+                (whole, kept) = (Bytes::new(), Vec::new());
             } else {
                 break;
             }
@@ -127,7 +136,7 @@ impl Gateway {
             let text = format!("The body is larger than {MAX_BODY_BYTES} bytes.");
             return Err(ApiError::new(ErrorKind::RequestTooLarge, text));
         }
-        Ok((kept.into(), permit))
+        Ok((if kept.is_empty() { whole } else { kept.into() }, permit))
     }
 }
 
@@ -265,8 +274,11 @@ fn respond(status: StatusCode, content_type: HeaderValue, body: impl Into<Answer
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
     // Random, like the ids of AWS; text of this kind is always a valid header.
-    let id_2: [u8; 72] = std::array::from_fn(|_| rand::random());
-    let ids = [("x-amzn-requestid", uuid::Uuid::new_v4().to_string()), ("x-amz-id-2", STANDARD.encode(id_2))];
+    let (mut id, mut id_2) = ([0; 16], [0; 72]);
+    rand::fill(&mut id);
+    rand::fill(&mut id_2);
+    let id = uuid::Builder::from_random_bytes(id).into_uuid();
+    let ids = [("x-amzn-requestid", id.to_string()), ("x-amz-id-2", STANDARD.encode(id_2))];
     for (name, value) in ids {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
