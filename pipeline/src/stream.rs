@@ -1,6 +1,6 @@
 //! The local stand-in for Kinesis Data Streams: a server on loopback that AWS's own clients talk to, with AWS's limits.
 //!
-//! It is in memory and bounded, and it exists to be measured against: arrival times are kept in microseconds, limits are
+//! It is in memory and bounded, kept in a folder too if asked (`wal`), and it exists to be measured against: arrival times are kept in microseconds, limits are
 //! token buckets on an injected clock (`quota`), lag is true. From the outside in:
 //!
 //! ```text
@@ -13,8 +13,8 @@
 //!   shard       one lock: limits (`quota`), then the log; numbers from `sequence`
 //!   log         the records in order, in `batch`es as they came; a `journal` may keep them elsewhere first
 //! ```
-//! `iterator` and `token` are what clients hold between calls. Differences from AWS: credentials are not checked, and everything
-//! ends with the process.
+//! `iterator` and `token` are what clients hold between calls; a `consumer` holds a `subscription`, whose events are framed
+//! by `event_stream`. Credentials are not checked.
 
 mod account;
 mod batch;
@@ -27,6 +27,7 @@ mod data_stream;
 mod delivered;
 mod error;
 mod event_stream;
+mod exposition;
 mod iterator;
 mod journal;
 mod json;

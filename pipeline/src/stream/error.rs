@@ -13,6 +13,7 @@ pub(crate) enum ErrorKind {
     InternalFailure,
     InvalidArgument,
     LimitExceeded,
+    RequestTimeout,
     RequestTooLarge,
     ResourceInUse,
     ResourceNotFound,
@@ -32,6 +33,7 @@ impl ErrorKind {
             Self::InternalFailure => "InternalFailure",
             Self::InvalidArgument => "InvalidArgumentException",
             Self::LimitExceeded => "LimitExceededException",
+            Self::RequestTimeout => "RequestTimeoutException",
             Self::RequestTooLarge => "RequestEntityTooLargeException",
             Self::ResourceInUse => "ResourceInUseException",
             Self::ResourceNotFound => "ResourceNotFoundException",
@@ -46,6 +48,7 @@ impl ErrorKind {
     pub(crate) const fn status(self) -> u16 {
         match self {
             Self::InternalFailure => 500,
+            Self::RequestTimeout => 408,
             Self::RequestTooLarge => 413,
             _ => 400,
         }

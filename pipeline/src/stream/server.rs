@@ -53,6 +53,8 @@ pub struct ServerConfig {
     /// How long a stream stays CREATING, UPDATING or DELETING before the change is complete. Streams made at the start
     /// are active at once.
     pub settle: Duration,
+    /// How long the body of a request may take to arrive.
+    pub patience: Duration,
     /// The limits that are enforced.
     pub quotas: Quotas,
     /// The time.
@@ -69,6 +71,7 @@ impl Default for ServerConfig {
             capacity_bytes: 2 << 30,
             data: None,
             settle: Duration::ZERO,
+            patience: Duration::from_secs(60),
             quotas: Quotas::aws(),
             clock: Arc::new(SystemClock),
         }
@@ -117,7 +120,7 @@ impl StreamServer {
         let listener = self::listen(config.address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
-        let gateway = Arc::new(Gateway::new(Arc::clone(&account)));
+        let gateway = Arc::new(Gateway::new(Arc::clone(&account), config.patience));
         let serving = runtime.spawn(serve(listener, gateway, stopped));
         tracing::info!(%address, "the local stream listens");
         Ok(Self { address, account, stop, serving })

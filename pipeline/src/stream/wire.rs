@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -25,7 +26,7 @@ use super::{
     account::Account,
     cbor,
     error::{ApiError, ErrorKind},
-    event_stream,
+    event_stream, exposition,
     operations::{Operation, Reply, TARGET_PREFIX},
     subscription::{Event, Subscription},
 };
@@ -48,11 +49,13 @@ pub(crate) struct Gateway {
     /// Memory for request bodies, in units of [`BUDGET_UNIT_BYTES`]. A request waits here before it is read, so many
     /// large calls at once are slow, not fatal.
     bodies: Semaphore,
+    /// How long a body may take to arrive. A client that sends a byte now and then cannot hold its memory for ever.
+    patience: Duration,
 }
 
 impl Gateway {
-    pub(crate) fn new(account: Arc<Account>) -> Self {
-        Self { account, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES) }
+    pub(crate) fn new(account: Arc<Account>, patience: Duration) -> Self {
+        Self { account, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES), patience }
     }
 
     /// Answers one request, whatever it holds.
@@ -60,6 +63,9 @@ impl Gateway {
         let path = request.uri().path();
         let response = if matches!(*request.method(), Method::GET | Method::HEAD) && matches!(path, "/" | "/health") {
             respond(StatusCode::OK, PLAIN, Bytes::from_static(b"ok"))
+        } else if *request.method() == Method::GET && path == "/metrics" {
+            let text = exposition::exposition(&self.account.metrics());
+            respond(StatusCode::OK, HeaderValue::from_static(exposition::MEDIA_TYPE), Bytes::from(text))
         } else if request.method() != Method::POST || path != "/" {
             unknown_operation_xml()
         } else if let Some(language) = Language::of(request.headers()) {
@@ -77,7 +83,11 @@ impl Gateway {
     async fn call(&self, request: Request<Incoming>, language: Language) -> Result<Reply, ApiError> {
         let operation = Operation::from_target(target(request.headers()));
         // An answer before the body was read would end the connection under a client that keeps it.
-        let (body, _permit) = self.read_body(request.into_body()).await?;
+        let read = tokio::time::timeout(self.patience, self.read_body(request.into_body())).await;
+        let (body, _permit) = read.map_err(|_| {
+            let text = format!("The body did not arrive within {} s.", self.patience.as_secs_f64());
+            ApiError::new(ErrorKind::RequestTimeout, text)
+        })??;
         let operation = operation?;
         let answer = self.run(operation, &body, language);
         match &answer {

@@ -1,6 +1,6 @@
 //! The wire: raw HTTP/1.1 and HTTP/2 against a bound port.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -8,7 +8,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, Response, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::entries;
 use crate::stream::{Quotas, ServeError, ServerConfig, StreamServer};
@@ -218,4 +221,23 @@ async fn shutdown_frees_the_port_even_with_an_idle_connection() {
     server.shutdown().await;
     assert!(TcpStream::connect(address).await.is_err());
     StreamServer::bind(ServerConfig { address, ..ServerConfig::default() }).unwrap();
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up_and_others_are_not_kept_waiting() {
+    let config = ServerConfig { patience: Duration::from_millis(200), ..ServerConfig::default() };
+    let server = StreamServer::bind(config).unwrap();
+    let mut slow = TcpStream::connect(server.address()).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Kinesis_20131202.ListStreams\r\n\
+                content-type: application/x-amz-json-1.1\r\ncontent-length: 2\r\n\r\n{";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut prompt = TcpStream::connect(server.address()).await.unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    prompt.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    prompt.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("millrace_memory_used_bytes 0"), "{answer}");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("RequestTimeoutException"), "{answer}");
 }
