@@ -142,8 +142,8 @@ pub(crate) struct ServeArgs {
     /// How long a stream stays CREATING, UPDATING or DELETING; on AWS it is some seconds.
     #[arg(long, default_value = "0s", value_name = "D")]
     pub(crate) settle: Span,
-    /// Whether per-shard quotas are enforced as AWS does.
-    #[arg(long, default_value = "on", value_parser = ["on", "off"])]
+    /// What shards take and give: `on` for AWS's limits, `off` for none, or a TOML file with others.
+    #[arg(long, default_value = "on", value_name = "on|off|FILE")]
     pub(crate) quota: String,
 }
 

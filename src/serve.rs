@@ -1,10 +1,22 @@
 //! `millrace serve`: the local stream on a port, until a signal.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use millrace_pipeline::stream::{Quotas, ServerConfig, StreamServer};
 
 use crate::{cli::ServeArgs, failure::Failure, signals};
+
+/// The quotas that `--quota` asks for.
+fn quotas(asked: &str) -> Result<Quotas, Failure> {
+    match asked {
+        "on" => Ok(Quotas::aws()),
+        "off" => Ok(Quotas::off()),
+        file => Quotas::from_file(Path::new(file)).map_err(|error| {
+            let help = "write --quota on, off, or a file such as: [write] records_per_s = 500";
+            Failure::configuration(error.to_string(), help)
+        }),
+    }
+}
 
 pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
     if !args.bind.is_loopback() {
@@ -15,7 +27,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
         streams: args.streams.iter().map(|s| (s.name.clone(), s.shards)).collect(),
         data: args.data.clone(),
         settle: args.settle.duration(),
-        quotas: if args.quota == "on" { Quotas::aws() } else { Quotas::off() },
+        quotas: quotas(&args.quota)?,
         ..ServerConfig::default()
     };
     let server = StreamServer::bind(config).map_err(|e| Failure::of(&e, false))?;

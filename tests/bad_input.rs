@@ -283,3 +283,18 @@ fn report_and_compare_say_what_is_wrong_with_a_folder() {
     assert!(stderr.contains("99.0"), "{stderr}");
     fs::set_permissions(folder.path().join("run.json"), fs::Permissions::from_mode(0o644)).unwrap();
 }
+
+#[test]
+fn quotas_that_mean_nothing_are_said_with_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quotas.toml");
+    let serve = |path: &Path| {
+        let mut command = millrace();
+        command.args(["serve", "--port", "0", "--quota"]).arg(path);
+        expect_exit(&mut command, 2).1
+    };
+    assert!(serve(&path).contains("No such file"));
+    std::fs::write(&path, "[write]\nrecords_per_second = 5\n").unwrap();
+    let said = serve(&path);
+    assert!(said.contains("line 2") && said.contains("records_per_s"), "{said}");
+}

@@ -136,7 +136,7 @@ impl Account {
 
     fn stream_settings(&self, name: &str, created_us: u64) -> StreamSettings {
         StreamSettings {
-            quotas: self.quotas,
+            quotas: self.quotas.clone(),
             capacity: Arc::clone(&self.capacity),
             journal: self.wal.as_ref().map(|wal| wal.journal(name, created_us)),
         }

@@ -210,7 +210,8 @@ fn shard_settings(meta: &StreamMeta, settings: &StreamSettings, retention_us: &A
     ShardSettings {
         retention_us: Arc::clone(retention_us),
         max_record_bytes: meta.max_record_bytes() as u64,
-        quotas: settings.quotas,
+        stream: meta.name.clone(),
+        quotas: settings.quotas.clone(),
         capacity: Arc::clone(&settings.capacity),
         journal: settings.journal.as_ref().map(Arc::clone),
     }

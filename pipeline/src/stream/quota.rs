@@ -4,14 +4,27 @@
 //! one second's worth and refills by the microsecond. A fixed one-second window would admit twice the limit across its
 //! edge and nothing after a burst. A refused record or call costs nothing.
 
+use std::sync::Arc;
+
 /// What the local stream enforces. The default is what AWS documents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quotas {
     /// Limits of writing, per shard; absent: none.
     pub write: Option<WriteLimits>,
     /// Limits of reading, per shard; absent: none.
     pub read: Option<ReadLimits>,
+    /// Shards with limits of their own.
+    pub(crate) shards: Arc<[ShardQuota]>,
+}
+
+/// The limits of one shard that differ from the others'.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShardQuota {
+    pub(crate) stream: String,
+    pub(crate) number: u32,
+    pub(crate) write: WriteLimits,
+    pub(crate) read: ReadLimits,
 }
 
 /// What one shard takes.
@@ -33,20 +46,35 @@ pub struct ReadLimits {
     pub bytes_per_s: u32,
 }
 
+impl WriteLimits {
+    /// 1000 records/s and 1 MiB/s
+    /// (<https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>).
+    pub const AWS: Self = Self { records_per_s: 1_000, bytes_per_s: 1 << 20 };
+}
+
+impl ReadLimits {
+    /// 5 calls/s and 2 MiB/s
+    /// (<https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>).
+    pub const AWS: Self = Self { calls_per_s: 5, bytes_per_s: 2 << 20 };
+}
+
 impl Quotas {
     /// The limits of a shard as AWS documents them: 1000 records/s and 1 MiB/s in, 5 calls/s and 2 MiB/s out.
     #[must_use]
-    pub const fn aws() -> Self {
-        Self {
-            write: Some(WriteLimits { records_per_s: 1_000, bytes_per_s: 1 << 20 }),
-            read: Some(ReadLimits { calls_per_s: 5, bytes_per_s: 2 << 20 }),
-        }
+    pub fn aws() -> Self {
+        Self { write: Some(WriteLimits::AWS), read: Some(ReadLimits::AWS), shards: Arc::default() }
     }
 
     /// No limits.
     #[must_use]
-    pub const fn off() -> Self {
-        Self { write: None, read: None }
+    pub fn off() -> Self {
+        Self { write: None, read: None, shards: Arc::default() }
+    }
+
+    /// What one shard of a stream takes and gives.
+    pub(crate) fn of_shard(&self, stream: &str, number: u32) -> (Option<WriteLimits>, Option<ReadLimits>) {
+        let own = self.shards.iter().find(|shard| shard.number == number && shard.stream == stream);
+        own.map_or((self.write, self.read), |shard| (Some(shard.write), Some(shard.read)))
     }
 }
 

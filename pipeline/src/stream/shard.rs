@@ -106,6 +106,7 @@ struct Counts {
 pub(crate) struct ShardSettings {
     pub(crate) retention_us: Arc<AtomicU64>,
     pub(crate) max_record_bytes: u64,
+    pub(crate) stream: String,
     pub(crate) quotas: Quotas,
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) journal: Option<Arc<dyn Journal>>,
@@ -118,6 +119,7 @@ pub(crate) fn shard_id(number: u32) -> String {
 
 impl Shard {
     pub(crate) fn new(number: u32, facts: &ShardMeta, settings: &ShardSettings) -> Self {
+        let (write, read) = settings.quotas.of_shard(&settings.stream, number);
         let now_us = facts.created_us;
         Self {
             id: shard_id(number),
@@ -130,8 +132,8 @@ impl Shard {
             changes: watch::Sender::new(()),
             state: Mutex::new(State {
                 log: Log::starting_at(facts.closed.map_or(1, |closing| closing.end_index)),
-                write: WriteQuota::new(settings.quotas.write, settings.max_record_bytes, now_us),
-                read: ReadQuota::new(settings.quotas.read, now_us),
+                write: WriteQuota::new(write, settings.max_record_bytes, now_us),
+                read: ReadQuota::new(read, now_us),
                 counts: Counts::default(),
                 end_index: facts.closed.map(|closing| closing.end_index),
             }),
@@ -379,6 +381,7 @@ mod tests {
         let settings = ShardSettings {
             retention_us: Arc::new(AtomicU64::new(60_000_000)),
             max_record_bytes: 1 << 20,
+            stream: "s".to_owned(),
             quotas,
             capacity: Capacity::new(capacity_bytes),
             journal,

@@ -333,3 +333,16 @@ fn an_account_takes_twenty_thousand_shards() {
     let error = bench.refused("CreateStream", json!({ "StreamName": "t", "ShardCount": 20_000 }));
     assert_eq!(error.kind, ErrorKind::LimitExceeded);
 }
+
+#[test]
+fn a_shard_with_limits_of_its_own_refuses_by_them_and_the_others_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quotas.toml");
+    std::fs::write(&path, "[[shard]]\nstream = \"s\"\nnumber = 1\nwrite.records_per_s = 3\n").unwrap();
+    let bench = Bench::with_stream(Quotas::from_file(&path).unwrap(), 2);
+    for (hash, refused) in [("0", 0), ("340282366920938463463374607431768211455", 7)] {
+        let record = json!({ "PartitionKey": "k", "ExplicitHashKey": hash, "Data": "eA==" });
+        let answer = bench.ok("PutRecords", json!({ "StreamName": "s", "Records": vec![record; 10] }));
+        assert_eq!(answer["FailedRecordCount"], refused, "hash key {hash}");
+    }
+}
