@@ -6,7 +6,6 @@
 
 use std::{borrow::Cow, fmt};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{
@@ -113,7 +112,7 @@ impl<'a> Reader<'a> {
             1 => out.push_str(&(-1 - i128::from(head.argument)).to_string()),
             2 => {
                 out.push('"');
-                STANDARD.encode_string(self.string(&head)?, out);
+                base64_simd::STANDARD.encode_append(self.string(&head)?, out);
                 out.push('"');
             }
             3 => push_string(out, &self.text(&head)?),
@@ -345,7 +344,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
         }
         let padding = value.bytes().rev().take(2).filter(|byte| *byte == b'=').count();
         push_head(self.out, 2, (value.len() / 4 * 3).saturating_sub(padding) as u64);
-        STANDARD.decode_vec(value, self.out).map_err(E::custom)
+        base64_simd::STANDARD.decode_append(value, self.out).map_err(E::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
@@ -369,6 +368,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
