@@ -81,7 +81,7 @@ fn aws(server: &Server, arguments: &[&str]) -> Value {
 
 #[test]
 fn the_aws_cli_holds_a_whole_conversation() {
-    let server = Server::millrace(&[]);
+    let server = Server::millrace(&["--settle", "500ms"]);
     let said = |arguments: &str| aws(&server, &arguments.split(' ').collect::<Vec<_>>());
     said("create-stream --stream-name talk --shard-count 1");
     said("wait stream-exists --stream-name talk");
@@ -146,7 +146,7 @@ fn check_library(mode: &str, seen: &Value) {
 
 #[test]
 fn the_kinesis_client_library_reads_every_record_once_across_a_split() {
-    let (server, others) = (Server::millrace(&[]), Server::moto());
+    let (server, others) = (Server::millrace(&["--settle", "500ms"]), Server::moto());
     let folder = tempfile::tempdir().unwrap();
     let (java, folder) = (python::java().display().to_string(), folder.path().display().to_string());
     let seen = python::ask("kcl.py", &[&server.url, &others.url, &java, &folder, "POLLING", "FANOUT"]);
