@@ -116,6 +116,60 @@ async fn everything_acknowledged_is_there_after_the_server_was_killed_again_and_
     assert_eq!(lost, 0, "of {} acknowledged records", acknowledged.len());
 }
 
+/// Puts one call of records of 4 KiB and gives what was acknowledged, by place, and how many were refused.
+async fn put_large(client: &Client, call: usize) -> (HashMap<(String, String), String>, usize) {
+    let data: Vec<_> = (0..RECORDS_PER_CALL).map(|record| format!("{call}.{record}.{:4096}", "")).collect();
+    let entry = |data: &String| {
+        let key = data.split(' ').next().unwrap();
+        PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.as_bytes())).build().unwrap()
+    };
+    let records = data.iter().map(entry).collect();
+    let answer = client.put_records().stream_name("s").set_records(Some(records)).send().await.unwrap();
+    let mut acknowledged = HashMap::new();
+    let mut refused = 0;
+    for (data, record) in data.into_iter().zip(answer.records) {
+        if let Some(code) = record.error_code {
+            assert_eq!(code, "InternalFailure");
+            refused += 1;
+        } else {
+            acknowledged.insert((record.shard_id.unwrap(), record.sequence_number.unwrap()), data);
+        }
+    }
+    assert_eq!(answer.failed_record_count, Some(refused));
+    (acknowledged, refused as usize)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_records_loses_none_and_is_worked_on_when_there_is_room_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let server = Server::millrace_on_a_small_disk(512, &["--stream", "s:2", "--quota", "off", "--data", data]);
+    let of_server = client(&server).await;
+    let mut acknowledged = HashMap::new();
+    let mut full = 0;
+    for call in 0..20 {
+        let (taken, refused) = put_large(&of_server, call).await;
+        acknowledged.extend(taken);
+        full += refused;
+    }
+    println!("{} acknowledged, {full} refused", acknowledged.len());
+    assert!(full > 0 && !acknowledged.is_empty(), "20 calls of 100 KiB do not fit into 512 KiB, the first does");
+    server.allow_any_file();
+    for call in 20..40 {
+        let (taken, refused) = put_large(&of_server, call).await;
+        assert_eq!(refused, 0);
+        acknowledged.extend(taken);
+    }
+    drop(server);
+
+    let found: HashMap<_, _> = read(&client(&serve(folder.path())).await)
+        .await
+        .into_iter()
+        .flat_map(|(shard, records)| records.into_iter().map(move |(number, data)| ((shard.clone(), number), data)))
+        .collect();
+    assert!(found == acknowledged, "{} found of {} acknowledged", found.len(), acknowledged.len());
+}
+
 #[test]
 fn a_folder_in_use_or_damaged_is_said_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();

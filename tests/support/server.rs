@@ -9,6 +9,9 @@ use std::{
 
 use super::{millrace, python::python};
 
+/// On a free port.
+const SERVE: [&str; 3] = ["serve", "--port", "0"];
+
 /// A server that is killed when the test ends.
 pub struct Server {
     child: Child,
@@ -19,12 +22,36 @@ pub struct Server {
 impl Server {
     /// `millrace serve` on a free port.
     pub fn millrace(arguments: &[&str]) -> Self {
-        let mut child = millrace()
-            .args(["serve", "--port", "0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut command = millrace();
+        command.args(SERVE).args(arguments);
+        Self::started(command)
+    }
+
+    /// The same for a process that may write no file longer than so many KiB, as if the disk were full there. It lasts
+    /// until [`allow_any_file`](Self::allow_any_file).
+    pub fn millrace_on_a_small_disk(kib: u32, arguments: &[&str]) -> Self {
+        let server = millrace();
+        let mut command = Command::new("bash");
+        // Without the signal the write fails as on a full disk: what fits is written, and then there is an error.
+        command.args(["-c", r#"trap "" XFSZ; ulimit -S -f "$0"; exec "$@""#, &kib.to_string()]);
+        command.arg(server.get_program()).args(SERVE).args(arguments);
+        for (name, value) in server.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self::started(command)
+    }
+
+    /// Gives room to a server that was started on a small disk.
+    pub fn allow_any_file(&self) {
+        let status = Command::new("prlimit").args(["--pid", &self.id().to_string(), "--fsize=unlimited"]).status();
+        assert!(status.expect("prlimit starts").success());
+    }
+
+    fn started(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         lines.read_line(&mut line).expect("the server says that it is ready");

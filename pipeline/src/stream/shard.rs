@@ -216,8 +216,8 @@ impl Shard {
         // The clock may step back; the log's order of arrival may not.
         let arrival_us = now_us.max(state.log.last_arrival_us());
         let batch = Batch { first_index: state.log.tip(), arrival_us, block };
-        if let Some(Err(error)) = self.journal.as_ref().map(|journal| journal.append(self.number, &batch)) {
-            tracing::error!(shard = self.id, records = batch.block.len(), %error, "records could not be written down");
+        // The journal has said why.
+        if self.journal.as_ref().is_some_and(|journal| journal.append(self.number, &batch).is_err()) {
             let admitted = outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Stored);
             admitted.for_each(|outcome| *outcome = Outcome::Unwritten);
             return None;

@@ -99,6 +99,8 @@ struct Writer {
     number: u64,
     /// Bytes of whole frames in the segment.
     bytes: u64,
+    /// The last write failed.
+    failing: bool,
     streams: BTreeMap<StreamKey, StreamMeta>,
     account: AccountMeta,
     tips: HashMap<StreamKey, BTreeMap<u32, u64>>,
@@ -119,6 +121,7 @@ impl Wal {
             file: create(&segment_path(folder, number))?,
             number,
             bytes: 0,
+            failing: false,
             streams: recovery.streams.clone(),
             account: recovery.account.clone(),
             tips: recovery.tips.clone(),
@@ -170,6 +173,21 @@ impl Wal {
     }
 
     fn write_bytes(&self, writer: &mut Writer, bytes: &[u8]) -> Result<(), JournalError> {
+        let written = self.write_or_rotate(writer, bytes);
+        // A full disk refuses thousands of calls a second; that it began and ended is what is worth a line.
+        match &written {
+            Err(error) if !writer.failing => {
+                let folder = self.folder.display();
+                tracing::error!(%folder, %error, "the log cannot be written; what is put is refused until it can be");
+            }
+            Ok(()) if writer.failing => tracing::warn!(folder = %self.folder.display(), "the log can be written again"),
+            _ => {}
+        }
+        writer.failing = written.is_err();
+        written
+    }
+
+    fn write_or_rotate(&self, writer: &mut Writer, bytes: &[u8]) -> Result<(), JournalError> {
         if writer.bytes >= SEGMENT_BYTES {
             self.rotate(writer).map_err(|error| JournalError(error.into()))?;
         }
