@@ -7,7 +7,8 @@ cargo bench --bench stream -- [options]
   --rounds N          how often everything is measured (3)
   --seconds S         how long a measurement lasts (2.5)
   --only TEXT         only the workloads whose name contains TEXT
-  --against A,B       peers among ferrokinesis, kinesalite, none (ferrokinesis,kinesalite)
+  --against A,B       peers among log (ours, with --data), ferrokinesis, kinesalite, none
+                      (log,ferrokinesis,kinesalite)
   --baseline PATH     another millrace binary, measured as a peer";
 
 /// The options, from the command line.
@@ -32,7 +33,7 @@ impl Options {
             rounds: 3,
             window: Duration::from_millis(2_500),
             only: String::new(),
-            against: vec!["ferrokinesis".to_owned(), "kinesalite".to_owned()],
+            against: ["log", "ferrokinesis", "kinesalite"].map(str::to_owned).to_vec(),
             baseline: None,
         };
         // Cargo says --bench to every benchmark.

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
+
 use crate::options::Options;
 
 const FERROKINESIS: &str = "0.7.0";
@@ -20,6 +22,8 @@ pub struct Rival {
     pub name: String,
     program: PathBuf,
     arguments: Vec<String>,
+    /// It keeps a write-ahead log.
+    logs: bool,
 }
 
 /// A started server; it ends when this is dropped.
@@ -28,6 +32,8 @@ pub struct Running {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where its log is, which goes with it.
+    _folder: Option<TempDir>,
 }
 
 /// Ours first, then the peers asked for, installed where they are not yet.
@@ -36,14 +42,17 @@ pub fn install(options: &Options) -> Vec<Rival> {
         name: name.to_owned(),
         program,
         arguments: ["serve", "--quota", "off", "--port"].map(str::to_owned).to_vec(),
+        logs: false,
     };
-    let mut rivals = vec![ours("millrace", PathBuf::from(env!("CARGO_BIN_EXE_millrace")))];
+    let this = PathBuf::from(env!("CARGO_BIN_EXE_millrace"));
+    let mut rivals = vec![ours("millrace", this.clone())];
     rivals.extend(options.baseline.clone().map(|path| ours("millrace (baseline)", path)));
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rivals");
     for name in &options.against {
         match name.as_str() {
             "ferrokinesis" => rivals.push(ferrokinesis(&folder)),
             "kinesalite" => rivals.extend(kinesalite(&folder)),
+            "log" => rivals.push(Rival { logs: true, ..ours("millrace --data", this.clone()) }),
             "none" => {}
             other => panic!("there is no peer called {other}"),
         }
@@ -61,7 +70,7 @@ fn ferrokinesis(folder: &Path) -> Rival {
         install.args(["install", "ferrokinesis", "--locked", "--quiet", "--version", FERROKINESIS, "--root"]);
         run(install.arg(&root).arg("--target-dir").arg(folder.join("build")));
     }
-    Rival { name: format!("ferrokinesis {FERROKINESIS}"), program, arguments: vec!["--port".to_owned()] }
+    Rival { name: format!("ferrokinesis {FERROKINESIS}"), program, arguments: vec!["--port".to_owned()], logs: false }
 }
 
 /// From npm; `None`, with a word on the terminal, where there is no Node.
@@ -82,6 +91,7 @@ fn kinesalite(folder: &Path) -> Option<Rival> {
         name: format!("kinesalite {KINESALITE}"),
         program: PathBuf::from("node"),
         arguments: vec![script.display().to_string(), "--port".to_owned()],
+        logs: false,
     })
 }
 
@@ -94,15 +104,17 @@ impl Rival {
     /// Starts it on a free port and waits until it answers the door.
     pub fn start(&self) -> Running {
         let address = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
-        let child = Command::new(&self.program)
-            .args(&self.arguments)
-            .arg(address.port().to_string())
+        let folder = self.logs.then(|| tempfile::tempdir().expect("a folder for the log"));
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg(address.port().to_string());
+        folder.iter().for_each(|folder| drop(command.arg("--data").arg(folder.path())));
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", self.name));
-        let running = Running { child, address };
+        let running = Running { child, address, _folder: folder };
         let patience = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(patience.elapsed() < Duration::from_secs(30), "{} did not start", self.name);
