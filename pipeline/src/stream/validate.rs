@@ -81,7 +81,7 @@ impl Violations {
 
     /// A name: letters, digits, `_`, `.`, `-`, 1 to 128 of them.
     pub(crate) fn name(&mut self, value: &str, at: impl Display + Copy) {
-        self.pattern(value, at, value.is_empty() || value.bytes().all(is_name_byte), "[a-zA-Z0-9_.-]+");
+        self.pattern(value, at, !value.is_empty() && value.bytes().all(is_name_byte), "[a-zA-Z0-9_.-]+");
         self.length(value, at, 1, 128);
     }
 

@@ -78,9 +78,9 @@ pub(super) fn shard_iterator(account: &Account, body: &[u8]) -> Result<Vec<u8>, 
     let now_us = account.clock.now_us();
     let kind = request.shard_iterator_type.as_ref().map(Text::as_str).unwrap_or_default();
     let number = request.starting_sequence_number.as_ref().map(Text::as_str);
-    let start = Start::of(kind, number, request.timestamp, now_us)?;
     let stream = account.usable(target.resolve()?)?;
     let shard = &*find_shard(&stream, shard_id.unwrap_or_default())?;
+    let start = Start::of(kind, number, request.timestamp, now_us)?;
     // A number that is none of the shard's is refused before the call is counted.
     let position = start.position(&stream, shard, now_us)?;
     if request.dry_run == Some(true) {
@@ -139,15 +139,26 @@ impl<'a> Start<'a> {
 /// The index a number stands for: it has to be one that this shard has given out, or the shard's start.
 fn numbered_position(stream: &DataStream, shard: &Shard, text: &str) -> Result<u64, ApiError> {
     let start = shard.starting_sequence();
-    let of_this_shard = |number: &SequenceNumber| {
-        (number.shard_created_s, number.shard) == (start.shard_created_s, start.shard) && number.index < shard.tip()
-    };
-    SequenceNumber::parse(text).filter(of_this_shard).map(|number| number.index).ok_or_else(|| {
-        ApiError::invalid_argument(format!(
-            "StartingSequenceNumber {text} used in GetShardIterator on shard {} in stream {} under account {ACCOUNT_ID} is invalid.",
-            shard.id, stream.name
-        ))
-    })
+    let used = format!(
+        "StartingSequenceNumber {text} used in GetShardIterator on shard {} in stream {} under account {ACCOUNT_ID} is invalid",
+        shard.id, stream.name
+    );
+    let Some(number) = SequenceNumber::parse(text) else { return Err(ApiError::invalid_argument(format!("{used}."))) };
+    if number.shard != start.shard {
+        let text = format!(
+            "Invalid StartingSequenceNumber. It encodes {}, while it was used in a call to a shard with {}",
+            shard_id(number.shard),
+            shard.id
+        );
+        return Err(ApiError::invalid_argument(text));
+    }
+    if number.shard_created_s != start.shard_created_s {
+        return Err(ApiError::invalid_argument(format!("{used} because it did not come from this stream.")));
+    }
+    if number.index >= shard.tip() {
+        return Err(ApiError::invalid_argument(format!("{used}.")));
+    }
+    Ok(number.index)
 }
 
 pub(super) fn find_shard(stream: &DataStream, id: &str) -> Result<Arc<Shard>, ApiError> {

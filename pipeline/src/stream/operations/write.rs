@@ -111,7 +111,8 @@ pub(super) fn put_record(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiE
     violations.finish()?;
 
     let stream = stream?;
-    if let Some(number) = ordering.filter(|number| SequenceNumber::parse(number).is_none()) {
+    let now_us = account.clock.now_us();
+    if let Some(number) = ordering.filter(|number| !SequenceNumber::may_come_before(number, now_us)) {
         return Err(ApiError::invalid_argument(format!(
             "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {} is invalid.",
             stream.name

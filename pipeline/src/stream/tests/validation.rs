@@ -3,8 +3,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{super::error::ErrorKind, Bench, entries};
-use crate::stream::Quotas;
+use super::{super::error::ErrorKind, Bench, SECOND_US, T0_US, entries};
+use crate::stream::{Quotas, sequence::SequenceNumber};
 
 fn validation_of(bench: &Bench, operation: &str, body: Value) -> String {
     let error = bench.refused(operation, body);
@@ -142,6 +142,83 @@ fn an_iterators_start_has_to_fit_its_type() {
     assert_eq!(error.message, "Shard shardId-000000000001 in stream s under account 000000000000 does not exist");
     let error = refused(json!({ "ShardIteratorType": "LATEST", "ShardId": "zero" }));
     assert_eq!(error.message, "Could not find shard zero in stream s under account 000000000000.");
+}
+
+#[test]
+fn a_number_that_is_not_the_shards_is_refused_for_its_reason() {
+    let bench = Bench::with_stream(Quotas::off(), 2);
+    let start = |number: &str| {
+        let body = json!({
+            "StreamName": "s",
+            "ShardId": "shardId-000000000000",
+            "ShardIteratorType": "AT_SEQUENCE_NUMBER",
+            "StartingSequenceNumber": number,
+        });
+        bench.refused("GetShardIterator", body).message
+    };
+    let used = |number: &str| {
+        format!(
+            "StartingSequenceNumber {number} used in GetShardIterator on shard shardId-000000000000 in stream s under \
+             account 000000000000 is invalid"
+        )
+    };
+    assert_eq!(start("7"), format!("{}.", used("7")));
+    let shards = bench.ok("ListShards", json!({ "StreamName": "s" }));
+    let of_the_second = shards["Shards"][1]["SequenceNumberRange"]["StartingSequenceNumber"].as_str().unwrap();
+    assert_eq!(
+        start(of_the_second),
+        "Invalid StartingSequenceNumber. It encodes shardId-000000000001, while it was used in a call to a shard with \
+         shardId-000000000000"
+    );
+    let earlier_s = T0_US / SECOND_US - 60;
+    let of_another =
+        SequenceNumber { shard_created_s: earlier_s, shard: 0, index: 1, arrival_s: earlier_s }.to_string();
+    assert_eq!(start(&of_another), format!("{} because it did not come from this stream.", used(&of_another)));
+    // None has been put yet.
+    let now_s = T0_US / SECOND_US;
+    let to_come = SequenceNumber { shard_created_s: now_s, shard: 0, index: 1, arrival_s: now_s }.to_string();
+    assert_eq!(start(&to_come), format!("{}.", used(&to_come)));
+}
+
+#[test]
+fn a_number_for_ordering_is_an_earlier_one_or_as_small_as_in_the_sample_of_aws() {
+    let bench = Bench::with_stream(Quotas::off(), 1);
+    let put = |number: &str| {
+        let body = json!({ "StreamName": "s", "PartitionKey": "k", "Data": "", "SequenceNumberForOrdering": number });
+        bench.call("PutRecord", body)
+    };
+    let first = put("0").unwrap();
+    put(first["SequenceNumber"].as_str().unwrap()).unwrap();
+    let now_s = T0_US / SECOND_US;
+    let tomorrow = SequenceNumber { shard_created_s: now_s, shard: 0, index: 1, arrival_s: now_s + 86_400 };
+    for bad in [tomorrow.to_string(), (1_u128 << 125).to_string(), "9".repeat(56)] {
+        let error = put(&bad).unwrap_err();
+        let text = format!("ExclusiveMinimumSequenceNumber {bad} used in PutRecord on stream s is invalid.");
+        assert_eq!((error.kind, error.message), (ErrorKind::InvalidArgument, text));
+    }
+}
+
+#[test]
+fn an_empty_name_breaks_its_pattern_and_its_length() {
+    let bench = Bench::new(Quotas::off());
+    assert_eq!(
+        validation_of(&bench, "DeleteStream", json!({ "StreamName": "" })),
+        "2 validation errors detected: Value '' at 'streamName' failed to satisfy constraint: Member must satisfy regular \
+         expression pattern: [a-zA-Z0-9_.-]+; Value '' at 'streamName' failed to satisfy constraint: Member must have \
+         length greater than or equal to 1"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_said_before_what_does_not_fit() {
+    let bench = Bench::new(Quotas::off());
+    let body = json!({
+        "StreamName": "none",
+        "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "LATEST",
+        "StartingSequenceNumber": "5",
+    });
+    assert_eq!(bench.refused("GetShardIterator", body).kind, ErrorKind::ResourceNotFound);
 }
 
 #[test]
