@@ -107,7 +107,9 @@ impl Rival {
         let folder = self.logs.then(|| tempfile::tempdir().expect("a folder for the log"));
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg(address.port().to_string());
-        folder.iter().for_each(|folder| drop(command.arg("--data").arg(folder.path())));
+        if let Some(folder) = &folder {
+            command.arg("--data").arg(folder.path());
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use super::on_demand::OnDemandRules;
+
 /// What the local stream enforces. The default is what AWS documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,6 +16,8 @@ pub struct Quotas {
     pub write: Option<WriteLimits>,
     /// Limits of reading, per shard; absent: none.
     pub read: Option<ReadLimits>,
+    /// How on-demand streams grow; absent: they do not.
+    pub on_demand: Option<OnDemandRules>,
     /// Shards with limits of their own.
     pub(crate) shards: Arc<[ShardQuota]>,
 }
@@ -59,16 +63,22 @@ impl ReadLimits {
 }
 
 impl Quotas {
-    /// The limits of a shard as AWS documents them: 1000 records/s and 1 MiB/s in, 5 calls/s and 2 MiB/s out.
+    /// The limits of a shard as AWS documents them: 1000 records/s and 1 MiB/s in, 5 calls/s and 2 MiB/s out; and the
+    /// growth of on-demand streams.
     #[must_use]
     pub fn aws() -> Self {
-        Self { write: Some(WriteLimits::AWS), read: Some(ReadLimits::AWS), shards: Arc::default() }
+        Self {
+            write: Some(WriteLimits::AWS),
+            read: Some(ReadLimits::AWS),
+            on_demand: Some(OnDemandRules::AWS),
+            shards: Arc::default(),
+        }
     }
 
-    /// No limits.
+    /// No limits. On-demand streams do not grow: nothing stands in their way.
     #[must_use]
     pub fn off() -> Self {
-        Self { write: None, read: None, shards: Arc::default() }
+        Self { write: None, read: None, on_demand: None, shards: Arc::default() }
     }
 
     /// What one shard of a stream takes and gives.
@@ -339,7 +349,63 @@ mod tests {
         }
     }
 
+    /// The read limits told differently: lists of what was admitted, looked at from the beginning each time.
+    #[derive(Default)]
+    struct Remembered {
+        calls: Vec<u64>,
+        answers: Vec<(u64, u64)>,
+    }
+
+    impl Remembered {
+        /// What is left of a tank of `capacity` that took these amounts, in millionths. `forfeits`: what is above the
+        /// capacity leaves nothing saved.
+        fn left(capacity: u64, rate: u64, taken: &[(u64, u64)], now_us: u64, forfeits: bool) -> i128 {
+            let full = i128::from(capacity) * 1_000_000;
+            let mut level = full;
+            let mut last_us = START_US;
+            for &(at_us, amount) in taken.iter().chain([&(now_us, 0)]) {
+                level = (level + i128::from(at_us - last_us) * i128::from(rate)).min(full);
+                let amount = i128::from(amount) * 1_000_000;
+                level = if forfeits && amount > full { level.min(0) } else { level } - amount;
+                last_us = at_us;
+            }
+            level
+        }
+
+        fn admit(&mut self, limits: ReadLimits, now_us: u64) -> bool {
+            let ones: Vec<_> = self.calls.iter().map(|at_us| (*at_us, 1)).collect();
+            let (calls, bytes) = (u64::from(limits.calls_per_s), u64::from(limits.bytes_per_s));
+            let admitted = Self::left(calls, calls, &ones, now_us, false) >= 1_000_000
+                && Self::left(bytes, bytes, &self.answers, now_us, true) >= 0;
+            if admitted {
+                self.calls.push(now_us);
+            }
+            admitted
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_read_equals_what_the_whole_past_says(
+            calls_per_s in 1_u32..20,
+            bytes_per_s in 1_000_u32..4_000_000,
+            reads in prop::collection::vec((0_u64..600_000, 0_usize..10 << 20), 1..120),
+        ) {
+            let limits = ReadLimits { calls_per_s, bytes_per_s };
+            let mut quota = ReadQuota::new(Some(limits), START_US);
+            let mut remembered = Remembered::default();
+            let mut now_us = START_US;
+            for (gap_us, answer_bytes) in reads {
+                now_us += gap_us;
+                let admitted = quota.admit_call(now_us);
+                prop_assert_eq!(admitted, remembered.admit(limits, now_us));
+                if admitted {
+                    quota.charge(answer_bytes);
+                    remembered.answers.push((now_us, answer_bytes as u64));
+                }
+            }
+        }
+
         #[test]
         fn every_decision_equals_a_walk_through_each_microsecond(
             records_per_s in 1_u32..2_000,

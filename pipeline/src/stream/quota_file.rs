@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use millrace_scenarios::ByteSize;
+use millrace_scenarios::{ByteSize, Span};
 use serde::Deserialize;
 
-use super::quota::{Quotas, ReadLimits, ShardQuota, WriteLimits};
+use super::{
+    on_demand::OnDemandRules,
+    quota::{Quotas, ReadLimits, ShardQuota, WriteLimits},
+};
 
 /// Why a file of quotas cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,7 @@ pub enum QuotaFileError {
 struct File {
     write: Write,
     read: Read,
+    on_demand: OnDemand,
     shard: Vec<Shard>,
 }
 
@@ -59,6 +63,14 @@ struct Write {
 struct Read {
     calls_per_s: Option<u32>,
     bytes_per_s: Option<ByteSize>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OnDemand {
+    split_above_bytes_per_s: Option<ByteSize>,
+    after: Option<Span>,
+    time_scale: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,6 +98,16 @@ impl Read {
         ReadLimits {
             calls_per_s: self.calls_per_s.unwrap_or(base.calls_per_s),
             bytes_per_s: self.bytes_per_s.map_or(base.bytes_per_s, bytes),
+        }
+    }
+}
+
+impl OnDemand {
+    fn over(self, base: OnDemandRules) -> OnDemandRules {
+        OnDemandRules {
+            split_above_bytes_per_s: self.split_above_bytes_per_s.map_or(base.split_above_bytes_per_s, bytes),
+            after_us: self.after.map_or(base.after_us, Span::as_us),
+            time_scale: self.time_scale.unwrap_or(base.time_scale),
         }
     }
 }
@@ -120,20 +142,22 @@ impl Quotas {
                 read: shard.read.over(read),
             })
             .collect();
-        let all = shards.iter().map(|shard| (shard.write, shard.read)).chain([(write, read)]);
-        for (write, read) in all {
-            for (key, value) in [
-                ("write.records_per_s", write.records_per_s),
-                ("write.bytes_per_s", write.bytes_per_s),
-                ("read.calls_per_s", read.calls_per_s),
-                ("read.bytes_per_s", read.bytes_per_s),
-            ] {
-                if value == 0 {
-                    return Err(QuotaFileError::Zero { path: path.to_owned(), key, value: u64::from(value) });
-                }
-            }
+        let on_demand = file.on_demand.over(OnDemandRules::AWS);
+        let limits = shards.iter().map(|shard| (shard.write, shard.read)).chain([(write, read)]);
+        let limits = limits.flat_map(|(write, read)| {
+            [
+                ("write.records_per_s", u64::from(write.records_per_s)),
+                ("write.bytes_per_s", u64::from(write.bytes_per_s)),
+                ("read.calls_per_s", u64::from(read.calls_per_s)),
+                ("read.bytes_per_s", u64::from(read.bytes_per_s)),
+            ]
+        });
+        let growth =
+            [("on_demand.after", on_demand.after_us), ("on_demand.time_scale", u64::from(on_demand.time_scale))];
+        if let Some((key, value)) = limits.chain(growth).find(|(_, value)| *value == 0) {
+            return Err(QuotaFileError::Zero { path: path.to_owned(), key, value });
         }
-        Ok(Self { write: Some(write), read: Some(read), shards: shards.into() })
+        Ok(Self { write: Some(write), read: Some(read), on_demand: Some(on_demand), shards: shards.into() })
     }
 }
 
@@ -166,12 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn on_demand_streams_grow_as_the_file_says() {
+        let text = "[on_demand]\nsplit_above_bytes_per_s = \"100KB\"\nafter = \"5m\"\ntime_scale = 60\n";
+        let rules = OnDemandRules { split_above_bytes_per_s: 100_000, after_us: 300_000_000, time_scale: 60 };
+        assert_eq!(read(text).unwrap().on_demand, Some(rules));
+    }
+
+    #[test]
     fn what_means_nothing_is_said_with_its_line() {
         let cases = [
             ("[write]\nrecords_per_second = 5\n", "line 2"),
             ("[write]\nrecords_per_s = \"many\"\n", "line 2"),
             ("[[shard]]\nnumber = 1\n", "stream"),
             ("[read]\ncalls_per_s = 0\n", "read.calls_per_s is 0"),
+            ("[on_demand]\ntime_scale = 0\n", "on_demand.time_scale is 0"),
+            ("[on_demand]\nafter = 5\n", "line 2"),
         ];
         for (text, said) in cases {
             let error = read(text).unwrap_err().to_string();

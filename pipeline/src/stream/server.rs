@@ -19,6 +19,7 @@ use super::{
     error::{ApiError, ServeError},
     meta::StreamShape,
     metrics::StreamMetrics,
+    on_demand::Scaling,
     quota::Quotas,
     validate::Violations,
     wire::Gateway,
@@ -96,6 +97,7 @@ impl StreamServer {
     pub fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let runtime = tokio::runtime::Handle::try_current()?;
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let growth = config.quotas.on_demand;
         let settings = AccountSettings {
             capacity_bytes: config.capacity_bytes,
             retention_us: microseconds(config.retention),
@@ -108,6 +110,9 @@ impl StreamServer {
             None => Account::new(settings),
         };
         let account = Arc::new(account);
+        if let Some(rules) = growth {
+            runtime.spawn(Scaling::new(rules).watch(Arc::downgrade(&account)));
+        }
         for (name, shards) in config.streams {
             // A stream that the folder kept is there already.
             if account.stream(&name).is_ok() {

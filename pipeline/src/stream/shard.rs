@@ -308,6 +308,12 @@ impl Shard {
         self.trim_locked(&mut self.lock(), now_us);
     }
 
+    /// Records and bytes stored since the shard was made.
+    pub(crate) fn written(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.counts.records, state.counts.bytes)
+    }
+
     pub(crate) fn metrics(&self) -> ShardMetrics {
         let state = self.lock();
         let Counts { records, bytes, throttled, full, read_records, read_bytes, throttled_reads } = state.counts;

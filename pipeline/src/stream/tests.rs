@@ -15,12 +15,14 @@ use super::{
 
 mod fan_out;
 mod listing;
+mod on_demand;
 mod operations;
 mod put_bodies;
 mod reshard;
 mod sdk;
 mod settings;
 mod tags;
+mod throttling;
 mod tree;
 mod validation;
 mod wire;
