@@ -17,12 +17,14 @@
 //! by `event_stream`. Credentials are not checked.
 
 mod account;
+mod auth;
 mod batch;
 mod blob;
 mod capacity;
 mod cbor;
 mod clock;
 mod consumer;
+mod control;
 mod data_stream;
 mod delivered;
 mod error;
@@ -56,6 +58,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use auth::Credentials;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServeError;
 pub use metrics::{ShardMetrics, StreamCounts, StreamMetrics};

@@ -10,6 +10,7 @@ use std::{
 use super::{
     capacity::{Capacity, Reservation},
     clock::Clock,
+    control::ControlQuota,
     data_stream::{DataStream, StreamSettings},
     error::{ApiError, ErrorKind},
     meta::{AccountMeta, StreamMeta, StreamMode, StreamShape, StreamStatus, Transition},
@@ -63,6 +64,8 @@ pub(crate) struct Account {
     pub(crate) sealer: Sealer,
     /// Which consumer reads which shard.
     pub(crate) seats: Seats,
+    /// How often streams may be managed.
+    pub(crate) control: ControlQuota,
 }
 
 impl Account {
@@ -127,6 +130,7 @@ impl Account {
             capacity: Capacity::new(settings.capacity_bytes),
             retention_us: settings.retention_us,
             settle_us: settings.settle_us,
+            control: ControlQuota::new(settings.quotas.control),
             quotas: settings.quotas,
             clock: settings.clock,
             sealer: Sealer::new(key),

@@ -10,9 +10,12 @@ pub(crate) enum ErrorKind {
     DryRun,
     ExpiredIterator,
     ExpiredNextToken,
+    IncompleteSignature,
     InternalFailure,
     InvalidArgument,
+    InvalidSignature,
     LimitExceeded,
+    MissingAuthenticationToken,
     RequestTimeout,
     RequestTooLarge,
     ResourceInUse,
@@ -20,6 +23,7 @@ pub(crate) enum ErrorKind {
     Serialization,
     ThroughputExceeded,
     UnknownOperation,
+    UnrecognizedClient,
     Validation,
 }
 
@@ -30,9 +34,12 @@ impl ErrorKind {
             Self::DryRun => "DryRunOperationException",
             Self::ExpiredIterator => "ExpiredIteratorException",
             Self::ExpiredNextToken => "ExpiredNextTokenException",
+            Self::IncompleteSignature => "IncompleteSignatureException",
             Self::InternalFailure => "InternalFailure",
             Self::InvalidArgument => "InvalidArgumentException",
+            Self::InvalidSignature => "InvalidSignatureException",
             Self::LimitExceeded => "LimitExceededException",
+            Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             Self::RequestTimeout => "RequestTimeoutException",
             Self::RequestTooLarge => "RequestEntityTooLargeException",
             Self::ResourceInUse => "ResourceInUseException",
@@ -40,6 +47,7 @@ impl ErrorKind {
             Self::Serialization => "SerializationException",
             Self::ThroughputExceeded => "ProvisionedThroughputExceededException",
             Self::UnknownOperation => "UnknownOperationException",
+            Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::Validation => "ValidationException",
         }
     }

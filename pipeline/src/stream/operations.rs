@@ -51,7 +51,7 @@ impl From<Vec<u8>> for Reply {
 macro_rules! operations {
     ($($name:ident => $run:path,)+) => {
         /// The operations that are served. Every other answers `UnknownOperationException`.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum Operation {
             $($name,)+
         }

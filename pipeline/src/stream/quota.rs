@@ -16,6 +16,8 @@ pub struct Quotas {
     pub write: Option<WriteLimits>,
     /// Limits of reading, per shard; absent: none.
     pub read: Option<ReadLimits>,
+    /// Whether calls that manage streams are limited to so many a second.
+    pub control: bool,
     /// How on-demand streams grow; absent: they do not.
     pub on_demand: Option<OnDemandRules>,
     /// Shards with limits of their own.
@@ -70,6 +72,7 @@ impl Quotas {
         Self {
             write: Some(WriteLimits::AWS),
             read: Some(ReadLimits::AWS),
+            control: true,
             on_demand: Some(OnDemandRules::AWS),
             shards: Arc::default(),
         }
@@ -78,7 +81,7 @@ impl Quotas {
     /// No limits. On-demand streams do not grow: nothing stands in their way.
     #[must_use]
     pub fn off() -> Self {
-        Self { write: None, read: None, on_demand: None, shards: Arc::default() }
+        Self { write: None, read: None, control: false, on_demand: None, shards: Arc::default() }
     }
 
     /// What one shard of a stream takes and gives.
@@ -96,7 +99,7 @@ impl Default for Quotas {
 
 /// A tank in millionths of a token, so that a refill of `rate` per second is exactly `rate` per microsecond.
 #[derive(Debug)]
-struct Bucket {
+pub(crate) struct Bucket {
     capacity: i64,
     rate: i64,
     level: i64,
@@ -107,7 +110,7 @@ impl Bucket {
     const TOKEN: i64 = 1_000_000;
 
     /// A full bucket.
-    fn new(capacity: u64, rate_per_s: u32, now_us: u64) -> Self {
+    pub(crate) fn new(capacity: u64, rate_per_s: u32, now_us: u64) -> Self {
         let capacity = millionths(capacity);
         Self { capacity, rate: i64::from(rate_per_s), level: capacity, filled_us: now_us }
     }
@@ -121,6 +124,20 @@ impl Bucket {
 
     const fn holds(&self, tokens: i64) -> bool {
         self.level >= tokens
+    }
+
+    /// Takes one whole token, if there is one.
+    pub(crate) fn take_one(&mut self, now_us: u64) -> bool {
+        self.refill(now_us);
+        let taken = self.holds(Self::TOKEN);
+        self.level -= if taken { Self::TOKEN } else { 0 };
+        taken
+    }
+
+    /// Whether a new bucket would be no fuller.
+    pub(crate) fn is_full(&mut self, now_us: u64) -> bool {
+        self.refill(now_us);
+        self.level >= self.capacity
     }
 }
 
@@ -208,12 +225,7 @@ impl ReadQuota {
     /// Takes one GetShardIterator call.
     pub(crate) fn admit_iterator(&mut self, now_us: u64) -> bool {
         let Some(ReadBuckets { iterators, .. }) = &mut self.0 else { return true };
-        iterators.refill(now_us);
-        let admitted = iterators.holds(Bucket::TOKEN);
-        if admitted {
-            iterators.level -= Bucket::TOKEN;
-        }
-        admitted
+        iterators.take_one(now_us)
     }
 }
 

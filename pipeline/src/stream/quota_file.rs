@@ -45,6 +45,8 @@ pub enum QuotaFileError {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
+    /// Whether calls that manage streams are limited.
+    control: Option<bool>,
     write: Write,
     read: Read,
     on_demand: OnDemand,
@@ -157,7 +159,13 @@ impl Quotas {
         if let Some((key, value)) = limits.chain(growth).find(|(_, value)| *value == 0) {
             return Err(QuotaFileError::Zero { path: path.to_owned(), key, value });
         }
-        Ok(Self { write: Some(write), read: Some(read), on_demand: Some(on_demand), shards: shards.into() })
+        Ok(Self {
+            write: Some(write),
+            read: Some(read),
+            control: file.control.unwrap_or(true),
+            on_demand: Some(on_demand),
+            shards: shards.into(),
+        })
     }
 }
 

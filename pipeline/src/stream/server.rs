@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     account::{Account, AccountSettings},
+    auth::Credentials,
     clock::{Clock, SystemClock},
     error::{ApiError, ServeError},
     meta::StreamShape,
@@ -56,6 +57,8 @@ pub struct ServerConfig {
     pub settle: Duration,
     /// How long the body of a request may take to arrive.
     pub patience: Duration,
+    /// Whose calls are answered: those signed with these. Absent: everybody's.
+    pub credentials: Option<Credentials>,
     /// The limits that are enforced.
     pub quotas: Quotas,
     /// The time.
@@ -73,6 +76,7 @@ impl Default for ServerConfig {
             data: None,
             settle: Duration::ZERO,
             patience: Duration::from_secs(60),
+            credentials: None,
             quotas: Quotas::aws(),
             clock: Arc::new(SystemClock),
         }
@@ -125,7 +129,7 @@ impl StreamServer {
         let listener = self::listen(config.address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
-        let gateway = Arc::new(Gateway::new(Arc::clone(&account), config.patience));
+        let gateway = Arc::new(Gateway::new(Arc::clone(&account), config.patience, config.credentials));
         let serving = runtime.spawn(serve(listener, gateway, stopped));
         tracing::info!(%address, "the local stream listens");
         Ok(Self { address, account, stop, serving })

@@ -1,6 +1,6 @@
 //! The protocol: HTTP/1.1 or HTTP/2 in, one operation, JSON 1.1 or CBOR out, with the headers and errors AWS gives.
 //!
-//! Credentials are neither asked for nor looked at: any signature, or none, is accepted, and headers are never logged.
+//! Headers are never logged: they may hold credentials.
 
 use std::{
     convert::Infallible,
@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     account::Account,
+    auth::{self, Credentials},
     cbor,
     error::{ApiError, ErrorKind},
     event_stream, exposition,
@@ -51,11 +52,13 @@ pub(crate) struct Gateway {
     bodies: Semaphore,
     /// How long a body may take to arrive. A client that sends a byte now and then cannot hold its memory for ever.
     patience: Duration,
+    /// Whose calls are answered; absent: everybody's.
+    credentials: Option<Credentials>,
 }
 
 impl Gateway {
-    pub(crate) fn new(account: Arc<Account>, patience: Duration) -> Self {
-        Self { account, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES), patience }
+    pub(crate) fn new(account: Arc<Account>, patience: Duration, credentials: Option<Credentials>) -> Self {
+        Self { account, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES), patience, credentials }
     }
 
     /// Answers one request, whatever it holds.
@@ -81,14 +84,16 @@ impl Gateway {
     }
 
     async fn call(&self, request: Request<Incoming>, language: Language) -> Result<Reply, ApiError> {
-        let operation = Operation::from_target(target(request.headers()));
+        let (head, body) = request.into_parts();
+        let operation = Operation::from_target(target(&head.headers));
         // An answer before the body was read would end the connection under a client that keeps it.
-        let read = tokio::time::timeout(self.patience, self.read_body(request.into_body())).await;
+        let read = tokio::time::timeout(self.patience, self.read_body(body)).await;
         let (body, _permit) = read.map_err(|_| {
             let text = format!("The body did not arrive within {} s.", self.patience.as_secs_f64());
             ApiError::new(ErrorKind::RequestTimeout, text)
         })??;
         let operation = operation?;
+        auth::check(self.credentials.as_ref(), &head, &body, self.account.clock.now_us())?;
         let answer = self.run(operation, &body, language);
         match &answer {
             Ok(_) => tracing::trace!(?operation, request_bytes = body.len(), "answered"),
@@ -99,12 +104,17 @@ impl Gateway {
 
     fn run(&self, operation: Operation, body: &[u8], language: Language) -> Result<Reply, ApiError> {
         match language {
-            Language::Json => operation.run(&self.account, body),
-            Language::Cbor => match operation.run(&self.account, &cbor::to_json(body)?)? {
+            Language::Json => self.answer(operation, body),
+            Language::Cbor => match self.answer(operation, &cbor::to_json(body)?)? {
                 Reply::Body(answer) => cbor::from_json(&answer).map(Reply::Body),
                 events @ Reply::Events(_) => Ok(events),
             },
         }
+    }
+
+    fn answer(&self, operation: Operation, body: &[u8]) -> Result<Reply, ApiError> {
+        self.account.control.admit(operation, body, self.account.clock.now_us())?;
+        operation.run(&self.account, body)
     }
 
     /// The whole body, within the budget. The permit is to be held as long as the body.
