@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use millrace_scenarios::Span;
+use millrace_scenarios::{ByteSize, Span};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -139,6 +139,27 @@ pub(crate) struct ServeArgs {
     /// it goes on where the last one ended. Power loss may cost what the system had not written to the disk yet.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Memory for all records, such as 512MiB. When it is full and nothing is old enough to go, records are refused.
+    #[arg(long, default_value = "2GiB", value_name = "BYTES")]
+    pub(crate) capacity: ByteSize,
+    /// How long a record of a stream made at the start can be read.
+    #[arg(long, default_value = "24h", value_name = "D")]
+    pub(crate) retention: Span,
+    /// Speak TLS, with a certificate for localhost that is made at the start.
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Speak TLS with this certificate, and those between it and its authority, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Where to write the certificate of the authority that signed a made one, for clients to trust.
+    #[arg(long, value_name = "FILE", requires = "tls", conflicts_with = "tls_cert")]
+    pub(crate) tls_ca_out: Option<PathBuf>,
+    /// Answer only calls that are signed with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` of this environment.
+    #[arg(long)]
+    pub(crate) require_credentials: bool,
     /// How long a stream stays CREATING, UPDATING or DELETING; on AWS it is some seconds.
     #[arg(long, default_value = "0s", value_name = "D")]
     pub(crate) settle: Span,

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use millrace_pipeline::stream::{Quotas, ServerConfig, StreamServer};
+use millrace_pipeline::stream::{Credentials, Quotas, ServeError, ServerConfig, StreamServer, TlsIdentity};
+use millrace_reports::files::write_atomic;
 
 use crate::{cli::ServeArgs, failure::Failure, signals};
 
@@ -18,6 +19,41 @@ fn quotas(asked: &str) -> Result<Quotas, Failure> {
     }
 }
 
+/// As whom TLS is spoken, if it is.
+fn tls(args: &ServeArgs) -> Option<TlsIdentity> {
+    match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => {
+            Some(TlsIdentity::Files { certificate: certificate.clone(), key: key.clone() })
+        }
+        _ => args.tls.then_some(TlsIdentity::Made),
+    }
+}
+
+/// The credentials that every call has to be signed with, if it has to be.
+fn credentials(required: bool) -> Result<Option<Credentials>, Failure> {
+    if !required {
+        return Ok(None);
+    }
+    let of = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY")) {
+        (Some(id), Some(secret)) => Ok(Some(Credentials::new(id, secret))),
+        _ => Err(Failure::configuration(
+            "--require-credentials has no credentials to require",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those that clients sign with",
+        )),
+    }
+}
+
+fn refused(error: &ServeError) -> Failure {
+    match error {
+        ServeError::Tls(_) => Failure::configuration(
+            error.to_string(),
+            "give a certificate and the key that belongs to it in PEM, or --tls alone to have one made",
+        ),
+        _ => Failure::of(error, false),
+    }
+}
+
 pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
     if !args.bind.is_loopback() {
         eprintln!("warning: {} is not loopback; whoever reaches it can read and write every stream", args.bind);
@@ -26,16 +62,24 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
         address: SocketAddr::new(args.bind, args.port),
         streams: args.streams.iter().map(|s| (s.name.clone(), s.shards)).collect(),
         data: args.data.clone(),
+        capacity_bytes: args.capacity.bytes(),
+        retention: args.retention.duration(),
+        tls: tls(&args),
+        credentials: credentials(args.require_credentials)?,
         settle: args.settle.duration(),
         quotas: quotas(&args.quota)?,
         ..ServerConfig::default()
     };
-    let server = StreamServer::bind(config).map_err(|e| Failure::of(&e, false))?;
+    let server = StreamServer::bind(config).map_err(|e| refused(&e))?;
+    if let (Some(file), Some(pem)) = (&args.tls_ca_out, server.authority_pem()) {
+        write_atomic(file, pem.as_bytes()).map_err(|e| Failure::of(&e, false))?;
+    }
     println!("millrace: serving Kinesis on {}", server.endpoint());
     for stream in &args.streams {
         println!("  stream {} with {} shards", stream.name, stream.shards);
     }
-    println!("  try: aws kinesis list-streams --endpoint-url {}", server.endpoint());
+    let trusted = args.tls_ca_out.as_ref().map(|file| format!(" --ca-bundle {}", file.display())).unwrap_or_default();
+    println!("  try: aws kinesis list-streams --endpoint-url {}{trusted}", server.endpoint());
     signals::stopped(signals::watch_for_stop()).await;
     server.shutdown().await;
     Ok(0)

@@ -285,6 +285,21 @@ fn report_and_compare_say_what_is_wrong_with_a_folder() {
 }
 
 #[test]
+fn a_server_without_the_credentials_or_the_certificate_it_is_to_have_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = |arguments: &[&str]| {
+        expect_exit(millrace().args(["serve", "--port", "0"]).args(arguments), 2).1.replace("\n  │ ", " ")
+    };
+    let said = serve(&["--require-credentials"]);
+    assert!(said.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{said}");
+    let absent = folder.path().join("absent.pem");
+    let said = serve(&["--tls-cert", absent.to_str().unwrap(), "--tls-key", absent.to_str().unwrap()]);
+    assert!(said.contains("absent.pem") && said.contains("--tls alone"), "{said}");
+    let said = serve(&["--tls-cert", absent.to_str().unwrap()]);
+    assert!(said.contains("--tls-key"), "{said}");
+}
+
+#[test]
 fn quotas_that_mean_nothing_are_said_with_their_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("quotas.toml");

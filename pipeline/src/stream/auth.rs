@@ -48,7 +48,6 @@ struct Signature<'a> {
     /// 64 hexadecimal digits.
     digits: &'a str,
     time: &'a str,
-    in_query: bool,
 }
 
 /// What a key is signed for: `key/date/region/service/aws4_request`.
@@ -113,9 +112,7 @@ impl<'a> Signature<'a> {
             missing += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ";
         }
         match (given("Credential"), given("Signature"), given("SignedHeaders"), time) {
-            (Some(credential), Some(digits), Some(signed), Some(time)) => {
-                Self::new(credential, digits, signed, time, false)
-            }
+            (Some(credential), Some(digits), Some(signed), Some(time)) => Self::new(credential, digits, signed, time),
             _ => Err(incomplete(missing.trim_end())),
         }
     }
@@ -137,16 +134,10 @@ impl<'a> Signature<'a> {
         if algorithm != ALGORITHM {
             return Err(incomplete(format!("X-Amz-Algorithm has to be {ALGORITHM}.")));
         }
-        Self::new(credential, digits, signed, time, true)
+        Self::new(credential, digits, signed, time)
     }
 
-    fn new(
-        credential: &'a str,
-        digits: &'a str,
-        signed: &'a str,
-        time: &'a str,
-        in_query: bool,
-    ) -> Result<Self, ApiError> {
+    fn new(credential: &'a str, digits: &'a str, signed: &'a str, time: &'a str) -> Result<Self, ApiError> {
         // A key may have slashes, the rest of a scope has none.
         let mut parts = credential.rsplitn(5, '/');
         let (Some("aws4_request"), Some(service), Some(region), Some(date), Some(access_key_id)) =
@@ -161,7 +152,7 @@ impl<'a> Signature<'a> {
             return Err(mismatch());
         }
         let credential = Scope { access_key_id, date, region, service };
-        Ok(Self { credential, signed_headers: signed.split(';').collect(), digits, time, in_query })
+        Ok(Self { credential, signed_headers: signed.split(';').collect(), digits, time })
     }
 
     fn verify(
@@ -198,7 +189,7 @@ impl<'a> Signature<'a> {
         if canonical::is_signature(&key, &text, self.digits) { Ok(()) } else { Err(mismatch()) }
     }
 
-    /// A signature that was taken from the wire is good for a quarter of an hour, or for as long as its address says.
+    /// A signature is good for a quarter of an hour, so that one taken from the wire cannot be used for long.
     fn check_time(&self, now_us: u64) -> Result<(), ApiError> {
         let invalid = |text: String| Err(ApiError::new(ErrorKind::InvalidSignature, text));
         let Ok(time) = NaiveDateTime::parse_from_str(self.time, "%Y%m%dT%H%M%SZ") else {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{journal::JournalError, wal::WalError};
+use super::{journal::JournalError, tls::TlsError, wal::WalError};
 
 /// AWS's name for a refusal. The wire name and the HTTP status follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +127,9 @@ pub enum ServeError {
     /// The folder that keeps the streams could not be used.
     #[error("the local stream cannot keep its state: {0}")]
     Data(#[from] WalError),
+    /// There is no certificate to show.
+    #[error("the local stream cannot speak TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The server was started outside a tokio runtime.
     #[error("the local stream has to be started inside a tokio runtime: {0}")]
     NoRuntime(#[from] tokio::runtime::TryCurrentError),

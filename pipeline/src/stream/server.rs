@@ -4,10 +4,14 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::oneshot,
     task::JoinHandle,
@@ -22,6 +26,7 @@ use super::{
     metrics::StreamMetrics,
     on_demand::Scaling,
     quota::Quotas,
+    tls::{Tls, TlsIdentity},
     validate::Violations,
     wire::Gateway,
 };
@@ -33,6 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections the system keeps until they are accepted. Those beyond it are dropped and tried again after a second, which
 /// the standard library's 128 makes a burst of clients feel.
 const BACKLOG: u32 = 4_096;
+/// How long a TLS handshake may take.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// HTTP/2: calls at once on a connection, and how much each may send before it is read. The connection's window holds
 /// all of them, so a call that waits for memory cannot block the one it waits for.
 const H2_STREAMS: u32 = 128;
@@ -57,6 +64,11 @@ pub struct ServerConfig {
     pub settle: Duration,
     /// How long the body of a request may take to arrive.
     pub patience: Duration,
+    /// How long a connection of HTTP/1.1 may take to send the whole head of its next request, before it is closed. A
+    /// client that waits between calls is closed too, so this is long.
+    pub idle: Duration,
+    /// Whether TLS is spoken, and as whom.
+    pub tls: Option<TlsIdentity>,
     /// Whose calls are answered: those signed with these. Absent: everybody's.
     pub credentials: Option<Credentials>,
     /// The limits that are enforced.
@@ -76,6 +88,8 @@ impl Default for ServerConfig {
             data: None,
             settle: Duration::ZERO,
             patience: Duration::from_secs(60),
+            idle: Duration::from_secs(300),
+            tls: None,
             credentials: None,
             quotas: Quotas::aws(),
             clock: Arc::new(SystemClock),
@@ -87,6 +101,7 @@ impl Default for ServerConfig {
 #[derive(Debug)]
 pub struct StreamServer {
     address: SocketAddr,
+    tls: Option<Tls>,
     account: Arc<Account>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
@@ -125,20 +140,30 @@ impl StreamServer {
             create(&account, &name, shards)
                 .map_err(|reason| ServeError::Stream { name, reason: reason.to_string() })?;
         }
+        let tls = config.tls.as_ref().map(|identity| Tls::new(identity, config.address.ip())).transpose()?;
         let listen = |source| ServeError::Listen { address: config.address, source };
         let listener = self::listen(config.address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
         let gateway = Arc::new(Gateway::new(Arc::clone(&account), config.patience, config.credentials));
-        let serving = runtime.spawn(serve(listener, gateway, stopped));
+        let door = Door { gateway, tls: tls.clone(), idle: config.idle };
+        let serving = runtime.spawn(serve(listener, door, stopped));
         tracing::info!(%address, "the local stream listens");
-        Ok(Self { address, account, stop, serving })
+        Ok(Self { address, tls, account, stop, serving })
     }
 
-    /// Where clients reach it: `http://127.0.0.1:PORT`.
+    /// Where clients reach it: `http://127.0.0.1:PORT`, or `https://` with TLS.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The certificate, in PEM, of the authority that vouches for the server; absent without TLS, and where the
+    /// certificate came from a file.
+    #[must_use]
+    pub fn authority_pem(&self) -> Option<&str> {
+        self.tls.as_ref()?.authority_pem.as_deref()
     }
 
     /// The address it listens on.
@@ -180,8 +205,16 @@ fn create(account: &Account, name: &str, shards: u32) -> Result<(), ApiError> {
     account.create_active(name, StreamShape::provisioned(shards, account.retention_us))
 }
 
+/// What a connection needs.
+#[derive(Debug, Clone)]
+struct Door {
+    gateway: Arc<Gateway>,
+    tls: Option<Tls>,
+    idle: Duration,
+}
+
 /// Accepts connections until the other end of `stopped` is gone, then waits for them.
-async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stopped: oneshot::Receiver<()>) {
+async fn serve(listener: TcpListener, door: Door, mut stopped: oneshot::Receiver<()>) {
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -189,7 +222,7 @@ async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stopped: onesho
             _ = &mut stopped => break,
         };
         match accepted {
-            Ok((socket, _)) => converse(socket, Arc::clone(&gateway), &connections),
+            Ok((socket, _)) => drop(tokio::spawn(converse(socket, door.clone(), connections.watcher()))),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -202,23 +235,31 @@ async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stopped: onesho
     }
 }
 
-/// Serves one connection, HTTP/1.1 or HTTP/2 as its first bytes say, in a task of its own.
-fn converse(socket: TcpStream, gateway: Arc<Gateway>, connections: &GracefulShutdown) {
+/// Serves one connection, after its handshake if TLS is spoken.
+async fn converse(socket: TcpStream, door: Door, watcher: Watcher) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small answers may be delayed");
     }
+    let Some(tls) = &door.tls else { return talk(socket, door, watcher).await };
+    match tokio::time::timeout(HANDSHAKE_PATIENCE, tls.acceptor.accept(socket)).await {
+        Ok(Ok(socket)) => talk(socket, door, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        Err(_) => tracing::debug!("a handshake was not finished"),
+    }
+}
+
+/// HTTP/1.1 or HTTP/2, as the first bytes say.
+async fn talk(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, door: Door, watcher: Watcher) {
     let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(door.idle);
     builder
         .http2()
         .max_concurrent_streams(H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_STREAM_WINDOW_BYTES * H2_STREAMS);
-    let service = service_fn(move |request| Arc::clone(&gateway).serve(request));
+    let service = service_fn(move |request| Arc::clone(&door.gateway).serve(request));
     let connection = builder.serve_connection(TokioIo::new(socket), service).into_owned();
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    });
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
 }

@@ -241,3 +241,114 @@ async fn a_body_that_does_not_arrive_is_given_up_and_others_are_not_kept_waiting
     slow.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("RequestTimeoutException"), "{answer}");
 }
+
+/// What the server answers to these bytes until it closes the connection.
+async fn answer_to(server: &StreamServer, bytes: &[u8]) -> String {
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    socket.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let _closed_or_reset = socket.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_cut_off_and_others_are_not_kept_waiting() {
+    let config = ServerConfig { idle: Duration::from_millis(300), ..ServerConfig::default() };
+    let server = StreamServer::bind(config).unwrap();
+    let mut slow = TcpStream::connect(server.address()).await.unwrap();
+    let dripping = async {
+        for byte in b"POST / HTTP/1.1\r\nx-endless: ".iter().chain([b'a'].iter().cycle()) {
+            if slow.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let others = async {
+        let (head, _) = send(&server, call("ListStreams", "{}")).await;
+        assert_eq!(head.status(), 200);
+    };
+    // Only the server can end the first.
+    tokio::join!(dripping, others);
+}
+
+#[tokio::test]
+async fn garbage_is_answered_or_cut_off_and_the_server_lives_on() {
+    let config = ServerConfig { idle: Duration::from_millis(300), ..ServerConfig::default() };
+    let server = StreamServer::bind(config).unwrap();
+    let long_line = [b"GET /".as_slice(), &[b'a'; 1 << 20], b" HTTP/1.1\r\n\r\n"].concat();
+    let garbage: [&[u8]; 6] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+        b"\0\0\0\0\r\n\r\n",
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n",
+        &long_line,
+    ];
+    for bytes in garbage {
+        let answer = answer_to(&server, bytes).await;
+        assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
+    }
+    let (head, _) = send(&server, call("ListStreams", "{}")).await;
+    assert_eq!(head.status(), 200);
+}
+
+#[tokio::test]
+async fn requests_sent_before_the_answers_came_are_answered_in_order() {
+    let server = server(Quotas::off());
+    let request = |operation: &str, more: &str, body: &str| {
+        format!(
+            "POST / HTTP/1.1\r\nhost: h\r\nx-amz-target: Kinesis_20131202.{operation}\r\ncontent-type: {JSON}\r\n\
+             {more}content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let three = request("ListStreams", "", "{}")
+        + &request("DescribeLimits", "", "{}")
+        + &request("NoSuchThing", "connection: close\r\n", "{}");
+    let answer = answer_to(&server, three.as_bytes()).await;
+    let places: Vec<_> =
+        ["StreamNames", "ShardLimit", "UnknownOperationException"].map(|said| answer.find(said).unwrap()).into();
+    assert!(places.is_sorted(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_told_to_go_on_is_told() {
+    let server = server(Quotas::off());
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: h\r\nx-amz-target: Kinesis_20131202.ListStreams\r\ncontent-type: {JSON}\r\n\
+         expect: 100-continue\r\nconnection: close\r\ncontent-length: 2\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut told = [0; 25];
+    socket.read_exact(&mut told).await.unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    socket.write_all(b"{}").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_one_that_cannot_be_read() {
+    let server = server(Quotas::off());
+    let mut request = call("ListStreams", vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3]);
+    request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+    let (status, error) = error_of(&server, request).await;
+    assert_eq!((status, &error["__type"]), (400, &json!("SerializationException")));
+}
+
+#[tokio::test]
+async fn too_many_calls_that_manage_streams_are_refused_at_the_door() {
+    let server = server(Quotas::aws());
+    for call_number in 0..20 {
+        let (status, error) = error_of(&server, call("DescribeLimits", "{}")).await;
+        if status == 400 {
+            assert_eq!(error["__type"], "LimitExceededException");
+            assert_eq!(error["message"], "Rate exceeded for account 000000000000.");
+            return;
+        }
+        assert!(call_number < 19, "twenty calls in a row and one a second is allowed");
+    }
+}
