@@ -12,6 +12,7 @@ mod support;
 
 use std::{
     collections::HashMap,
+    net::TcpListener,
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
@@ -25,7 +26,7 @@ use aws_sdk_kinesis::{
 };
 use millrace_loadgen::client::{Endpoint, connect};
 
-use support::{expect_exit, millrace, server::Server};
+use support::{at, expect_exit, millrace, number, server::Server};
 
 const WRITERS: usize = 4;
 const RECORDS_PER_CALL: usize = 25;
@@ -168,6 +169,48 @@ async fn a_full_disk_refuses_records_loses_none_and_is_worked_on_when_there_is_r
         .flat_map(|(shard, records)| records.into_iter().map(move |(number, data)| ((shard.clone(), number), data)))
         .collect();
     assert!(found == acknowledged, "{} found of {} acknowledged", found.len(), acknowledged.len());
+}
+
+/// A load of six seconds whose server is killed half-way and started again on its port at once. Gives the exit code
+/// and the record.
+fn load_through_a_kill(data: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let serve = || Server::millrace_on(port, &[&["--stream", "s:2"], data].concat());
+    let server = serve();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = millrace();
+    command.args(["load", "sensors", "--rate", "400", "--for", "6s", "--target", &server.url, "--set", "slo=[]"]);
+    command.args(["--set", "stream.name=s", "--set", "delivery.buffer_interval=1s", "--out"]).arg(&out);
+    let load = std::thread::spawn(move || support::run(&mut command));
+    std::thread::sleep(Duration::from_secs(4));
+    // Dropping it kills it.
+    drop(server);
+    let _again = serve();
+    let output = load.join().unwrap();
+    (output.status.code(), support::record(&out))
+}
+
+#[test]
+fn a_load_through_a_kill_counts_what_the_stream_forgot_as_lost() {
+    let (code, record) = load_through_a_kill(&[]);
+    assert_eq!(code, Some(1), "a lost record breaks a promise");
+    assert!(number(&record, "ledger.lost") > 0);
+    for hop in at(&record, "ledger.hops").as_array().unwrap().iter().filter(|hop| hop["hop"] != "delivery") {
+        assert_eq!(hop["difference"], 0, "{hop}");
+    }
+}
+
+#[test]
+fn a_load_through_a_kill_loses_nothing_that_the_stream_wrote_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, record) = load_through_a_kill(&["--data", folder.path().to_str().unwrap()]);
+    assert!(matches!(code, Some(0 | 4)), "{code:?}");
+    assert_eq!(number(&record, "ledger.lost"), 0);
+    assert_eq!(number(&record, "load.due"), number(&record, "load.accepted") + number(&record, "load.refused"));
+    for hop in at(&record, "ledger.hops").as_array().unwrap() {
+        assert_eq!(hop["difference"], 0, "{hop}");
+    }
 }
 
 #[test]

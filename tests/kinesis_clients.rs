@@ -22,6 +22,22 @@ use support::{number, python, server::Server};
 fn boto3_holds_a_whole_conversation() {
     let server = Server::millrace(&["--stream", "clicks:2"]);
     let seen = python::ask("kinesis_conversation.py", &[&server.url]);
+    a_whole_conversation(&seen);
+    assert_eq!(server.stop(), Some(0), "SIGTERM ends it gracefully");
+}
+
+#[test]
+fn boto3_holds_the_same_conversation_over_tls_with_a_server_that_knows_its_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("authority.pem");
+    let server = Server::millrace_behind_tls(&["--stream", "clicks:2"], &authority);
+    assert!(server.url.starts_with("https://"), "{}", server.url);
+    let seen = python::ask("kinesis_conversation.py", &[&server.url, authority.to_str().unwrap()]);
+    a_whole_conversation(&seen);
+}
+
+/// What the conversation found is what AWS would have said.
+fn a_whole_conversation(seen: &Value) {
     for claim in ["covers", "routed", "explicit", "read", "ordered", "at", "after", "timestamp"] {
         assert_eq!(seen[claim], true, "{claim} in {seen:#}");
     }
@@ -38,7 +54,6 @@ fn boto3_holds_a_whole_conversation() {
     assert_eq!(accepted + refused, 3_000);
     assert!(accepted >= 1_000 - 110, "the tank was full but for what the conversation put before: {seen:#}");
     assert!(refused > 0, "{seen:#}");
-    assert_eq!(server.stop(), Some(0), "SIGTERM ends it gracefully");
 }
 
 #[test]

@@ -233,9 +233,23 @@ async fn read_shard(mut reading: Reading, shard: Arc<str>, start: Start) -> Resu
         }
         let draining = *reading.mode.borrow() == Mode::Drain;
         next_read = Instant::now() + reading.poll;
-        let output = match reading.read(&shard, &position, iterator.take()).await {
+        let given = iterator.take();
+        let was_given = given.is_some();
+        let output = match reading.read(&shard, &position, given).await {
             Ok(output) => output,
             Err((_, failure)) if failure.kind == FailureKind::Expired => continue,
+            // The stream may not be the one it was. An iterator that was just taken is one of this stream.
+            Err((Some(_), failure)) if failure.kind == FailureKind::Rejected && was_given => continue,
+            // It is another one: what it has now is new, and what the other one still had is lost.
+            Err((None, failure)) if failure.kind == FailureKind::Rejected && matches!(position, Position::After(_)) => {
+                tracing::warn!(
+                    shard = &*shard,
+                    detail = failure.detail,
+                    "the stream was made anew; reading from its start"
+                );
+                position = Position::Start(Start::TrimHorizon);
+                continue;
+            }
             Err((kept, failure)) => {
                 iterator = kept;
                 sleep(failing.pause(&reading.stream, failure)?).await;

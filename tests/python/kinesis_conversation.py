@@ -1,6 +1,6 @@
 """Talks to a Kinesis endpoint with boto3 as an application would, and prints what it saw as JSON.
 
-usage: kinesis_conversation.py ENDPOINT"""
+usage: kinesis_conversation.py ENDPOINT [AUTHORITY]"""
 
 import collections
 import hashlib
@@ -19,6 +19,7 @@ client = boto3.client(
     aws_access_key_id="test",
     aws_secret_access_key="test",
     config=Config(retries={"max_attempts": 0}),
+    verify=sys.argv[2] if len(sys.argv) > 2 else None,
 )
 seen = {}
 

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -24,6 +25,22 @@ impl Server {
     pub fn millrace(arguments: &[&str]) -> Self {
         let mut command = millrace();
         command.args(SERVE).args(arguments);
+        Self::started(command)
+    }
+
+    /// The same on this port.
+    pub fn millrace_on(port: u16, arguments: &[&str]) -> Self {
+        let mut command = millrace();
+        command.args(["serve", "--port", &port.to_string()]).args(arguments);
+        Self::started(command)
+    }
+
+    /// The same over TLS, for calls that are signed with the key `test` and the secret `test`. The certificate of its
+    /// authority is written to the file.
+    pub fn millrace_behind_tls(arguments: &[&str], authority: &Path) -> Self {
+        let mut command = millrace();
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        command.args(SERVE).args(arguments).args(["--tls", "--require-credentials", "--tls-ca-out"]).arg(authority);
         Self::started(command)
     }
 
@@ -56,7 +73,7 @@ impl Server {
         let mut line = String::new();
         lines.read_line(&mut line).expect("the server says that it is ready");
         let url = line.trim().rsplit(' ').next().expect("the line ends with a URL").to_owned();
-        assert!(url.starts_with("http://127.0.0.1:"), "{line}");
+        assert!(url.contains("://127.0.0.1:"), "{line}");
         std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
         Self { child, url }
     }

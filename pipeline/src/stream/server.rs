@@ -13,8 +13,9 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::oneshot,
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 use super::{
@@ -24,7 +25,7 @@ use super::{
     error::{ApiError, ServeError},
     meta::StreamShape,
     metrics::StreamMetrics,
-    on_demand::Scaling,
+    premises::Premises,
     quota::Quotas,
     tls::{Tls, TlsIdentity},
     validate::Violations,
@@ -97,13 +98,30 @@ impl Default for ServerConfig {
     }
 }
 
+/// What a killed server comes back with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateAfterKill {
+    /// Everything it had acknowledged.
+    Kept,
+    /// Its streams, new and empty.
+    Lost,
+}
+
+/// An order to be gone for a while.
+#[derive(Debug, Clone, Copy)]
+struct Kill {
+    down: Duration,
+    state: StateAfterKill,
+}
+
 /// A running Kinesis-compatible server. Dropping it stops it; [`Self::shutdown`] lets calls under way end first.
 #[derive(Debug)]
 pub struct StreamServer {
     address: SocketAddr,
     tls: Option<Tls>,
-    account: Arc<Account>,
+    premises: Arc<Premises>,
     stop: oneshot::Sender<()>,
+    kill: mpsc::UnboundedSender<Kill>,
     serving: JoinHandle<()>,
 }
 
@@ -116,7 +134,6 @@ impl StreamServer {
     pub fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let runtime = tokio::runtime::Handle::try_current()?;
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let growth = config.quotas.on_demand;
         let settings = AccountSettings {
             capacity_bytes: config.capacity_bytes,
             retention_us: microseconds(config.retention),
@@ -124,14 +141,9 @@ impl StreamServer {
             quotas: config.quotas,
             clock: config.clock,
         };
-        let account = match &config.data {
-            Some(folder) => Account::open(settings, folder)?,
-            None => Account::new(settings),
-        };
-        let account = Arc::new(account);
-        if let Some(rules) = growth {
-            runtime.spawn(Scaling::new(rules).watch(Arc::downgrade(&account)));
-        }
+        let _entered = runtime.enter();
+        let premises = Arc::new(Premises::open(settings, config.data.as_deref())?);
+        let account = premises.account();
         for (name, shards) in config.streams {
             // A stream that the folder kept is there already.
             if account.stream(&name).is_ok() {
@@ -145,11 +157,14 @@ impl StreamServer {
         let listener = self::listen(config.address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
-        let gateway = Arc::new(Gateway::new(Arc::clone(&account), config.patience, config.credentials));
-        let door = Door { gateway, tls: tls.clone(), idle: config.idle };
-        let serving = runtime.spawn(serve(listener, door, stopped));
+        let gateway = Arc::new(Gateway::new(Arc::clone(&premises), config.patience, config.credentials));
+        let life = watch::Sender::new(());
+        let door = Door { gateway, tls: tls.clone(), idle: config.idle, life: life.subscribe() };
+        let (kill, kills) = mpsc::unbounded_channel();
+        let serving = Serving { address, premises: Arc::clone(&premises), life, kills };
+        let serving = runtime.spawn(serving.serve(listener, door, stopped));
         tracing::info!(%address, "the local stream listens");
-        Ok(Self { address, tls, account, stop, serving })
+        Ok(Self { address, tls, premises, stop, kill, serving })
     }
 
     /// Where clients reach it: `http://127.0.0.1:PORT`, or `https://` with TLS.
@@ -175,7 +190,15 @@ impl StreamServer {
     /// What it has counted until now.
     #[must_use]
     pub fn metrics(&self) -> StreamMetrics {
-        self.account.metrics()
+        self.premises.account().metrics()
+    }
+
+    /// Ends every connection and closes the port as if the process had been killed, and takes the port again after a
+    /// time: with everything that was acknowledged, or with the same streams, new and empty. A server that keeps its
+    /// streams in a folder loses nothing.
+    pub fn kill(&self, down: Duration, state: StateAfterKill) {
+        // A server that ends is as good as killed.
+        let _ended = self.kill.send(Kill { down, state });
     }
 
     /// Stops accepting, lets calls under way end (five seconds at most), and frees the port. Records are gone with it.
@@ -211,32 +234,84 @@ struct Door {
     gateway: Arc<Gateway>,
     tls: Option<Tls>,
     idle: Duration,
+    /// Changes when the server is killed: then connections end where they are.
+    life: watch::Receiver<()>,
 }
 
-/// Accepts connections until the other end of `stopped` is gone, then waits for them.
-async fn serve(listener: TcpListener, door: Door, mut stopped: oneshot::Receiver<()>) {
-    let connections = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = &mut stopped => break,
-        };
-        match accepted {
-            Ok((socket, _)) => drop(tokio::spawn(converse(socket, door.clone(), connections.watcher()))),
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+/// The server at work.
+#[derive(Debug)]
+struct Serving {
+    address: SocketAddr,
+    premises: Arc<Premises>,
+    life: watch::Sender<()>,
+    kills: mpsc::UnboundedReceiver<Kill>,
+}
+
+impl Serving {
+    /// Accepts connections until the other end of `stopped` is gone, then waits for them.
+    async fn serve(mut self, mut listener: TcpListener, mut door: Door, mut stopped: oneshot::Receiver<()>) {
+        let connections = GracefulShutdown::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(kill) = self.kills.recv() => {
+                    drop(listener);
+                    tokio::select! {
+                        again = self.die(kill) => listener = again,
+                        _ = &mut stopped => return,
+                    }
+                    door.life = self.life.subscribe();
+                    continue;
+                }
+                _ = &mut stopped => break,
+            };
+            match accepted {
+                Ok((socket, _)) => drop(tokio::spawn(converse(socket, door.clone(), connections.watcher()))),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        if tokio::time::timeout(SHUTDOWN_GRACE, connections.shutdown()).await.is_err() {
+            tracing::warn!("connections were still busy when the local stream ended");
+        }
+    }
+
+    /// Ends every connection, and comes back on the same port when the time has passed.
+    async fn die(&self, kill: Kill) -> TcpListener {
+        self.life.send_replace(());
+        let back = Instant::now() + kill.down;
+        if kill.state == StateAfterKill::Lost
+            && let Err(error) = self.premises.lose_state()
+        {
+            tracing::error!(%error, "the killed stream could not be made anew and keeps its state");
+        }
+        tokio::time::sleep_until(back).await;
+        loop {
+            match listen(self.address) {
+                Ok(listener) => return listener,
+                Err(error) => {
+                    tracing::warn!(address = %self.address, %error, "the port cannot be taken again yet");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
-    drop(listener);
-    if tokio::time::timeout(SHUTDOWN_GRACE, connections.shutdown()).await.is_err() {
-        tracing::warn!("connections were still busy when the local stream ended");
+}
+
+/// Serves one connection for as long as the server lives.
+async fn converse(socket: TcpStream, door: Door, watcher: Watcher) {
+    let mut life = door.life.clone();
+    tokio::select! {
+        () = hold(socket, door, watcher) => {}
+        Ok(()) = life.changed() => {}
     }
 }
 
-/// Serves one connection, after its handshake if TLS is spoken.
-async fn converse(socket: TcpStream, door: Door, watcher: Watcher) {
+/// Serves it after its handshake, if TLS is spoken.
+async fn hold(socket: TcpStream, door: Door, watcher: Watcher) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small answers may be delayed");
     }

@@ -29,6 +29,7 @@ use super::{
     error::{ApiError, ErrorKind},
     event_stream, exposition,
     operations::{Operation, Reply, TARGET_PREFIX},
+    premises::Premises,
     subscription::{Event, Subscription},
 };
 
@@ -46,7 +47,7 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 /// What every connection shares.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    account: Arc<Account>,
+    premises: Arc<Premises>,
     /// Memory for request bodies, in units of [`BUDGET_UNIT_BYTES`]. A request waits here before it is read, so many
     /// large calls at once are slow, not fatal.
     bodies: Semaphore,
@@ -57,8 +58,8 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(account: Arc<Account>, patience: Duration, credentials: Option<Credentials>) -> Self {
-        Self { account, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES), patience, credentials }
+    pub(crate) fn new(premises: Arc<Premises>, patience: Duration, credentials: Option<Credentials>) -> Self {
+        Self { premises, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES), patience, credentials }
     }
 
     /// Answers one request, whatever it holds.
@@ -67,7 +68,7 @@ impl Gateway {
         let response = if matches!(*request.method(), Method::GET | Method::HEAD) && matches!(path, "/" | "/health") {
             respond(StatusCode::OK, PLAIN, Bytes::from_static(b"ok"))
         } else if *request.method() == Method::GET && path == "/metrics" {
-            let text = exposition::exposition(&self.account.metrics());
+            let text = exposition::exposition(&self.premises.account().metrics());
             respond(StatusCode::OK, HeaderValue::from_static(exposition::MEDIA_TYPE), Bytes::from(text))
         } else if request.method() != Method::POST || path != "/" {
             unknown_operation_xml()
@@ -93,28 +94,14 @@ impl Gateway {
             ApiError::new(ErrorKind::RequestTimeout, text)
         })??;
         let operation = operation?;
-        auth::check(self.credentials.as_ref(), &head, &body, self.account.clock.now_us())?;
-        let answer = self.run(operation, &body, language);
+        let account = self.premises.account();
+        auth::check(self.credentials.as_ref(), &head, &body, account.clock.now_us())?;
+        let answer = run(&account, operation, &body, language);
         match &answer {
             Ok(_) => tracing::trace!(?operation, request_bytes = body.len(), "answered"),
             Err(error) => tracing::debug!(?operation, request_bytes = body.len(), %error, "refused"),
         }
         answer
-    }
-
-    fn run(&self, operation: Operation, body: &[u8], language: Language) -> Result<Reply, ApiError> {
-        match language {
-            Language::Json => self.answer(operation, body),
-            Language::Cbor => match self.answer(operation, &cbor::to_json(body)?)? {
-                Reply::Body(answer) => cbor::from_json(&answer).map(Reply::Body),
-                events @ Reply::Events(_) => Ok(events),
-            },
-        }
-    }
-
-    fn answer(&self, operation: Operation, body: &[u8]) -> Result<Reply, ApiError> {
-        self.account.control.admit(operation, body, self.account.clock.now_us())?;
-        operation.run(&self.account, body)
     }
 
     /// The whole body, within the budget. The permit is to be held as long as the body.
@@ -158,6 +145,21 @@ impl Gateway {
         }
         Ok((if kept.is_empty() { whole } else { kept.into() }, permit))
     }
+}
+
+fn run(account: &Arc<Account>, operation: Operation, body: &[u8], language: Language) -> Result<Reply, ApiError> {
+    match language {
+        Language::Json => answer(account, operation, body),
+        Language::Cbor => match answer(account, operation, &cbor::to_json(body)?)? {
+            Reply::Body(answer) => cbor::from_json(&answer).map(Reply::Body),
+            events @ Reply::Events(_) => Ok(events),
+        },
+    }
+}
+
+fn answer(account: &Arc<Account>, operation: Operation, body: &[u8]) -> Result<Reply, ApiError> {
+    account.control.admit(operation, body, account.clock.now_us())?;
+    operation.run(account, body)
 }
 
 fn target(headers: &HeaderMap) -> &str {

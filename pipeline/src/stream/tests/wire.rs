@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::entries;
-use crate::stream::{Quotas, ServeError, ServerConfig, StreamServer};
+use crate::stream::{Quotas, ServeError, ServerConfig, StateAfterKill, StreamServer};
 
 const JSON: &str = "application/x-amz-json-1.1";
 
@@ -351,4 +351,43 @@ async fn too_many_calls_that_manage_streams_are_refused_at_the_door() {
         }
         assert!(call_number < 19, "twenty calls in a row and one a second is allowed");
     }
+}
+
+/// Puts until one is acknowledged, as a client that tries again does, and gives the number.
+async fn put_patiently(server: &StreamServer) -> String {
+    loop {
+        let Ok(socket) = TcpStream::connect(server.address()).await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let Ok((mut sender, connection)) = conn::http1::handshake(TokioIo::new(socket)).await else { continue };
+        tokio::spawn(connection);
+        let put = call("PutRecord", r#"{"StreamName":"s","PartitionKey":"k","Data":"QQ=="}"#);
+        if let Ok(answer) = sender.send_request(put).await {
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let answer: Value = serde_json::from_slice(&body).unwrap();
+            return answer["SequenceNumber"].as_str().unwrap().to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_cuts_its_connections_and_comes_back_on_its_port_with_or_without_its_records() {
+    let server = server(Quotas::off());
+    put_patiently(&server).await;
+    for (state, stored) in [(StateAfterKill::Kept, 2), (StateAfterKill::Lost, 1)] {
+        let mut idle = TcpStream::connect(server.address()).await.unwrap();
+        let patience = Duration::from_secs(60);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.kill(Duration::from_millis(300), state);
+        let ended = tokio::time::timeout(patience, idle.read(&mut [0])).await.expect("the connection is cut");
+        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+        assert!(TcpStream::connect(server.address()).await.is_err(), "nobody listens");
+        put_patiently(&server).await;
+        let metrics = server.metrics();
+        let shards = &metrics.stream("s").unwrap().shards;
+        assert_eq!(shards.len(), 4);
+        assert_eq!(shards.iter().map(|shard| shard.stored_records).sum::<u64>(), stored, "{state:?}");
+    }
+    tokio::time::timeout(Duration::from_secs(60), server.shutdown()).await.expect("it ends");
 }
