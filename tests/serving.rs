@@ -10,6 +10,12 @@
 
 mod support;
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use base64::Engine as _;
 use support::{at, measure, millrace, number, python, record, server::Server};
 
 #[test]
@@ -62,6 +68,35 @@ fn an_overloaded_shard_refuses_and_every_refusal_is_counted_by_shard_and_cause()
     let throttled = refusals.iter().find(|r| r["cause"] == "ProvisionedThroughputExceededException").unwrap();
     assert!(throttled["shard"].as_str().unwrap().starts_with("shardId-"));
     assert!(number(throttled, "refusals") >= number(throttled, "records"));
+}
+
+/// The answer to a PutRecord of this many bytes: status and body.
+fn put(server: &Server, bytes: usize) -> (u16, String) {
+    let data = base64::engine::general_purpose::STANDARD.encode(vec![b'x'; bytes]);
+    let body = format!(r#"{{"StreamName":"s","PartitionKey":"k","Data":"{data}"}}"#);
+    let mut socket = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\nx-amz-target: Kinesis_20131202.PutRecord\r\n\
+         content-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    socket.write_all((head + &body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[test]
+fn a_server_holds_no_more_than_it_was_given_and_says_so() {
+    let server = Server::millrace(&["--stream", "s:1", "--capacity", "1MiB", "--retention", "48h", "--quota", "off"]);
+    for _ in 0..2 {
+        assert_eq!(put(&server, 400 << 10).0, 200);
+    }
+    let (status, said) = put(&server, 400 << 10);
+    assert_eq!(status, 500);
+    assert!(said.contains("InternalFailure") && said.contains("1048576"), "{said}");
+    assert_eq!(put(&server, 100 << 10).0, 200, "what still fits is taken");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! token buckets on an injected clock (`quota`), lag is true. From the outside in:
 //!
 //! ```text
-//!   server      the port, HTTP/1.1 and HTTP/2 by prior knowledge
+//!   server      the port, HTTP/1.1 and HTTP/2 by prior knowledge; `tls` if asked, and a `head_limit` for each connection
 //!   wire        a request to an operation, an outcome to a response; `json`, `cbor` and `error` are its language
 //!   operations  one file per family: streams, shards, write, read; `validate` has the words for what is wrong
 //!   account     the streams by name and the memory they share (`capacity`)
@@ -14,7 +14,7 @@
 //!   log         the records in order, in `batch`es as they came; a `journal` may keep them elsewhere first
 //! ```
 //! `iterator` and `token` are what clients hold between calls; a `consumer` holds a `subscription`, whose events are framed
-//! by `event_stream`. Credentials are not checked.
+//! by `event_stream`. `auth` looks at signatures, and checks them if asked.
 
 mod account;
 mod auth;
@@ -30,6 +30,7 @@ mod delivered;
 mod error;
 mod event_stream;
 mod exposition;
+mod head_limit;
 mod iterator;
 mod journal;
 mod json;

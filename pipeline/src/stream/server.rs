@@ -1,10 +1,10 @@
 //! The server: a port, its connections, and an orderly end.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::{
         conn::auto::Builder,
         graceful::{GracefulShutdown, Watcher},
@@ -23,6 +23,7 @@ use super::{
     auth::Credentials,
     clock::{Clock, SystemClock},
     error::{ApiError, ServeError},
+    head_limit::{HeadLimited, Heads},
     meta::StreamShape,
     metrics::StreamMetrics,
     premises::Premises,
@@ -63,11 +64,8 @@ pub struct ServerConfig {
     /// How long a stream stays CREATING, UPDATING or DELETING before the change is complete. Streams made at the start
     /// are active at once.
     pub settle: Duration,
-    /// How long the body of a request may take to arrive.
+    /// How long the head of a request may take to arrive once it has begun, and then its body.
     pub patience: Duration,
-    /// How long a connection of HTTP/1.1 may take to send the whole head of its next request, before it is closed. A
-    /// client that waits between calls is closed too, so this is long.
-    pub idle: Duration,
     /// Whether TLS is spoken, and as whom.
     pub tls: Option<TlsIdentity>,
     /// Whose calls are answered: those signed with these. Absent: everybody's.
@@ -89,7 +87,6 @@ impl Default for ServerConfig {
             data: None,
             settle: Duration::ZERO,
             patience: Duration::from_secs(60),
-            idle: Duration::from_secs(300),
             tls: None,
             credentials: None,
             quotas: Quotas::aws(),
@@ -159,7 +156,7 @@ impl StreamServer {
         let (stop, stopped) = oneshot::channel();
         let gateway = Arc::new(Gateway::new(Arc::clone(&premises), config.patience, config.credentials));
         let life = watch::Sender::new(());
-        let door = Door { gateway, tls: tls.clone(), idle: config.idle, life: life.subscribe() };
+        let door = Door { gateway, tls: tls.clone(), patience: config.patience, life: life.subscribe() };
         let (kill, kills) = mpsc::unbounded_channel();
         let serving = Serving { address, premises: Arc::clone(&premises), life, kills };
         let serving = runtime.spawn(serving.serve(listener, door, stopped));
@@ -233,7 +230,7 @@ fn create(account: &Account, name: &str, shards: u32) -> Result<(), ApiError> {
 struct Door {
     gateway: Arc<Gateway>,
     tls: Option<Tls>,
-    idle: Duration,
+    patience: Duration,
     /// Changes when the server is killed: then connections end where they are.
     life: watch::Receiver<()>,
 }
@@ -326,13 +323,24 @@ async fn hold(socket: TcpStream, door: Door, watcher: Watcher) {
 /// HTTP/1.1 or HTTP/2, as the first bytes say.
 async fn talk(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, door: Door, watcher: Watcher) {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(door.idle);
     builder
         .http2()
         .max_concurrent_streams(H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_STREAM_WINDOW_BYTES * H2_STREAMS);
-    let service = service_fn(move |request| Arc::clone(&door.gateway).serve(request));
+    let heads = Heads::default();
+    let socket = HeadLimited::new(socket, heads.clone(), door.patience);
+    let service = service_fn(move |request| {
+        heads.take();
+        let (gateway, heads) = (Arc::clone(&door.gateway), heads.clone());
+        async move {
+            let answer = gateway.serve(request).await?;
+            if !answer.body().goes_on() {
+                heads.answered();
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
     let connection = builder.serve_connection(TokioIo::new(socket), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");

@@ -236,6 +236,13 @@ pub(crate) enum AnswerBody {
     Frames(BoxStream<'static, Bytes>),
 }
 
+impl AnswerBody {
+    /// Whether there is more to come after the head is sent.
+    pub(crate) const fn goes_on(&self) -> bool {
+        matches!(self, Self::Frames(_))
+    }
+}
+
 impl From<Bytes> for AnswerBody {
     fn from(bytes: Bytes) -> Self {
         Self::Whole(Full::new(bytes))

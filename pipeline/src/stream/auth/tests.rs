@@ -101,6 +101,45 @@ fn a_required_signature_has_to_be_there_in_time_and_for_this_service() {
     assert_eq!(refused(with(&unbound)).1, "'Host' must be a 'SignedHeader' in the AWS request.");
 }
 
+/// The signature that `secret` gives for this request, made step by step as AWS's guide says.
+fn signed(request: Builder, names: &[&str], body: &[u8]) -> String {
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    let query = canonical::query(head.uri.query().unwrap_or_default());
+    let digest = canonical::sha256(canonical::request(&head, &query, names, body).as_bytes());
+    let text = format!("AWS4-HMAC-SHA256\n20150830T123600Z\n20150830/us-east-1/kinesis/aws4_request\n{digest}");
+    let key = canonical::signing_key("secret", "20150830", "us-east-1", "kinesis");
+    ring::hmac::sign(&key, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_signature_covers_the_headers_it_names_the_body_and_the_query() {
+    let ours = Credentials::new("AKID", "secret");
+    let mismatch = Err((ErrorKind::InvalidSignature, MISMATCH.to_owned()));
+    let names = ["host", "x-amz-date", "x-amz-target"];
+    let to = |target: &str, digits: &str| {
+        let header = whole().replace("host;x-amz-date", &names.join(";")).replace(SIGNATURE, digits);
+        with(&header).header("x-amz-target", target)
+    };
+    // `checked` sends the body `{}`.
+    let digits = signed(to("ListStreams", SIGNATURE), &names, b"{}");
+    assert_eq!(checked(Some(&ours), to("ListStreams", &digits)), Ok(()));
+    assert_eq!(checked(Some(&ours), to("DeleteStream", &digits)), mismatch);
+    let of_another_body = signed(to("ListStreams", SIGNATURE), &names, b"{ }");
+    assert_eq!(checked(Some(&ours), to("ListStreams", &of_another_body)), mismatch);
+
+    let address = |more: &str, digits: &str| {
+        let scope = "AKID%2F20150830%2Fus-east-1%2Fkinesis%2Faws4_request";
+        let query = format!(
+            "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={scope}&X-Amz-Date=20150830T123600Z\
+             &X-Amz-SignedHeaders=host&X-Amz-Signature={digits}&more={more}"
+        );
+        Request::post(format!("/?{query}")).header("host", "h")
+    };
+    let digits = signed(address("a%20b", SIGNATURE), &["host"], b"{}");
+    assert_eq!(checked(Some(&ours), address("a%20b", &digits)), Ok(()));
+    assert_eq!(checked(Some(&ours), address("c", &digits)), mismatch);
+}
+
 #[test]
 fn a_secret_is_not_shown() {
     let shown = format!("{:?}", Credentials::new("AKID", "hush"));

@@ -253,7 +253,7 @@ async fn answer_to(server: &StreamServer, bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_cut_off_and_others_are_not_kept_waiting() {
-    let config = ServerConfig { idle: Duration::from_millis(300), ..ServerConfig::default() };
+    let config = ServerConfig { patience: Duration::from_millis(300), ..ServerConfig::default() };
     let server = StreamServer::bind(config).unwrap();
     let mut slow = TcpStream::connect(server.address()).await.unwrap();
     let dripping = async {
@@ -273,8 +273,47 @@ async fn a_head_that_never_ends_is_cut_off_and_others_are_not_kept_waiting() {
 }
 
 #[tokio::test]
+async fn a_client_may_be_silent_for_longer_than_a_head_may_take() {
+    let patience = Duration::from_secs(1);
+    let server = StreamServer::bind(ServerConfig { patience, ..ServerConfig::default() }).unwrap();
+    let connect = || async { TokioIo::new(TcpStream::connect(server.address()).await.unwrap()) };
+    let (mut first, connection) = conn::http1::handshake(connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let (mut second, connection) = conn::http2::handshake(TokioExecutor::new(), connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let mut over_h2 = call("ListStreams", "{}");
+    *over_h2.uri_mut() = format!("{}/", server.endpoint()).parse().unwrap();
+    over_h2.headers_mut().remove("host");
+    // Before the first call, and between calls.
+    for _ in 0..2 {
+        tokio::time::sleep(patience + patience / 2).await;
+        let answer = first.send_request(call("ListStreams", "{}")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        drop(answer.into_body().collect().await.unwrap());
+        assert_eq!(second.send_request(over_h2.clone()).await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_not_finished_is_cut_off_also_after_a_call_and_in_the_preface_of_http_2() {
+    let patience = Duration::from_millis(300);
+    let server = StreamServer::bind(ServerConfig { patience, ..ServerConfig::default() }).unwrap();
+    let begun = b"GET /health HTTP/1.1\r\nhost: h\r\n\r\nGET /health HTTP/1.1\r\nho";
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    let (whole, rest) = begun.split_at(35);
+    socket.write_all(whole).await.unwrap();
+    let mut answer = vec![0; 1];
+    socket.read_exact(&mut answer).await.unwrap();
+    socket.write_all(rest).await.unwrap();
+    let _closed_or_reset = socket.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "only the first is answered: {answer}");
+    assert!(!answer_to(&server, b"PRI * HTTP/2.0\r\n").await.starts_with("HTTP/1.1 2"));
+}
+
+#[tokio::test]
 async fn garbage_is_answered_or_cut_off_and_the_server_lives_on() {
-    let config = ServerConfig { idle: Duration::from_millis(300), ..ServerConfig::default() };
+    let config = ServerConfig { patience: Duration::from_millis(300), ..ServerConfig::default() };
     let server = StreamServer::bind(config).unwrap();
     let long_line = [b"GET /".as_slice(), &[b'a'; 1 << 20], b" HTTP/1.1\r\n\r\n"].concat();
     let garbage: [&[u8]; 6] = [

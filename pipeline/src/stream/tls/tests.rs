@@ -7,7 +7,15 @@ use aws_sdk_kinesis::{
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
 };
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::{Request, client::conn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
+};
 
 use super::*;
 use crate::stream::{ServeError, ServerConfig, StreamServer};
@@ -44,6 +52,38 @@ async fn a_client_that_trusts_the_authority_is_served_and_one_that_does_not_refu
     let another = Tls::new(&TlsIdentity::Made, [127, 0, 0, 1].into()).unwrap().authority_pem.unwrap();
     let refused = client(&server, &another).list_streams().send().await.unwrap_err();
     assert!(format!("{refused:?}").contains("InvalidCertificate"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn over_tls_the_handshake_says_which_http_is_spoken() {
+    let server = server(TlsIdentity::Made).unwrap();
+    let mut trusted = RootCertStore::empty();
+    trusted.add(CertificateDer::from_pem_slice(server.authority_pem().unwrap().as_bytes()).unwrap()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    for protocol in ["h2", "http/1.1"] {
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let name = ServerName::try_from("localhost").unwrap();
+        let socket = TcpStream::connect(server.address()).await.unwrap();
+        let socket = TlsConnector::from(Arc::new(config.clone())).connect(name, socket).await.unwrap();
+        assert_eq!(socket.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+        let socket = TokioIo::new(socket);
+        let request = Request::get(format!("https://{}/health", server.address())).header("host", "localhost");
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let answer = if protocol == "h2" {
+            let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), socket).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        } else {
+            let (mut sender, connection) = conn::http1::handshake(socket).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        };
+        assert_eq!(answer.status(), 200, "{protocol}");
+    }
 }
 
 #[tokio::test]
