@@ -49,8 +49,8 @@ fn a_whole_conversation(seen: &Value) {
     assert_eq!(seen["bad_iterator"], "InvalidArgumentException");
     assert!(seen["too_many"] == "ValidationException" || seen["too_many"] == "InvalidArgumentException", "{seen:#}");
     // 3,000 records at once for one shard that takes 1,000 a second: a tank of them goes in, the rest is refused.
-    let accepted = number(&seen, "burst.accepted");
-    let refused = number(&seen, "burst.ProvisionedThroughputExceededException");
+    let accepted = number(seen, "burst.accepted");
+    let refused = number(seen, "burst.ProvisionedThroughputExceededException");
     assert_eq!(accepted + refused, 3_000);
     assert!(accepted >= 1_000 - 110, "the tank was full but for what the conversation put before: {seen:#}");
     assert!(refused > 0, "{seen:#}");
