@@ -43,6 +43,10 @@ pub(crate) async fn run(args: RunArgs, reach: Reach) -> Result<u8, Failure> {
     let stop = signals::watch_for_stop();
     eprintln!("{}: {} on {}, into {}", scenario.name, pace(&scenario), connected.name, folder.path.display());
     let result = walk(&scenario, &folder, &connected, &stop, reach).await;
+    for fault in connected.faults() {
+        let (from_s, to_s) = (fault.from_us as f64 / 1e6, fault.to_us as f64 / 1e6);
+        eprintln!("fault {} from {from_s} s to {to_s} s: {} calls touched", fault.kind, fault.calls);
+    }
     connected.close().await;
     let record = result?.into_record(&scenario, &folder.id, folder.started_us);
     findings::publish(&record, &folder.path)
@@ -64,8 +68,10 @@ async fn walk(
         Reach::Lake => None,
     };
 
-    let log = LatencyLog::create(&folder.path.join("latency.hlog"), now_us() + LEAD_US)
-        .map_err(|e| Failure::of(&e, false))?;
+    let first_due_us = now_us() + LEAD_US;
+    let log =
+        LatencyLog::create(&folder.path.join("latency.hlog"), first_due_us).map_err(|e| Failure::of(&e, false))?;
+    connected.start_faults(first_due_us);
     let landing = Landing::start(scenario, folder, &connected.stream, &lake, &log, interval)?;
     let compacting = match &table {
         Some(table) => Some(Compacting::start(lake.clone(), table.clone(), scenario, &log, interval).await?),

@@ -6,7 +6,7 @@ use millrace_loadgen::{
     LoadError,
     client::{Endpoint, StreamClient, connect as connect_to},
 };
-use millrace_pipeline::stream::{ServerConfig, StreamServer};
+use millrace_pipeline::stream::{FaultCount, FaultPlan, ServerConfig, StreamServer};
 use millrace_scenarios::Scenario;
 
 use crate::{
@@ -53,6 +53,12 @@ pub(crate) struct Connected {
 /// Connects, creates the stream when it is not there and waits until it is usable.
 pub(crate) async fn connect(scenario: &Scenario, args: &RunArgs) -> Result<Connected, Failure> {
     let target = Target::parse(&args.target)?;
+    if target != Target::Local && !scenario.fault.is_empty() {
+        return Err(Failure::configuration(
+            "faults are for the local stream only",
+            "remove --target, or take the faults out with --set fault=[]",
+        ));
+    }
     let (server, endpoint) = match &target {
         Target::Local => {
             let server = serve_local(scenario)?;
@@ -83,6 +89,18 @@ async fn usable(stream: &StreamClient, shards: u32) -> Result<bool, LoadError> {
 }
 
 impl Connected {
+    /// Fixes the time that the scenario's faults are counted from, microseconds since 1970 UTC.
+    pub(crate) fn start_faults(&self, at_us: u64) {
+        if let Some(server) = &self.server {
+            server.start_faults(at_us);
+        }
+    }
+
+    /// The faults of the local stream, and what they did.
+    pub(crate) fn faults(&self) -> Vec<FaultCount> {
+        self.server.as_ref().map_or_else(Vec::new, StreamServer::faults)
+    }
+
     /// Ends the local stream; on AWS deletes the stream that this run created, because it costs money by the hour.
     pub(crate) async fn close(self) {
         if self.delete_at_end {
@@ -102,7 +120,10 @@ impl Connected {
 }
 
 fn serve_local(scenario: &Scenario) -> Result<StreamServer, Failure> {
+    let faults = FaultPlan::new(&scenario.fault, scenario.seed)
+        .map_err(|error| Failure::configuration(error.to_string(), "correct the [[fault]] in the scenario"))?;
     let config = ServerConfig {
+        faults,
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         retention: scenario.stream.retention.duration(),
         ..ServerConfig::default()

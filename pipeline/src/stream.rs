@@ -6,6 +6,7 @@
 //! ```text
 //!   server      the port, HTTP/1.1 and HTTP/2 by prior knowledge; `tls` if asked, and a `head_limit` for each connection
 //!   wire        a request to an operation, an outcome to a response; `json`, `cbor` and `error` are its language
+//!   faults      what goes wrong on purpose, call by call
 //!   operations  one file per family: streams, shards, write, read; `validate` has the words for what is wrong
 //!   account     the streams by name and the memory they share (`capacity`)
 //!   data_stream its facts (`meta`), its shards by hash key (`topology`, `routing`, `key_hash`) and how they change (`reshard`)
@@ -30,6 +31,7 @@ mod delivered;
 mod error;
 mod event_stream;
 mod exposition;
+mod faults;
 mod head_limit;
 mod iterator;
 mod journal;
@@ -64,6 +66,7 @@ mod tests;
 pub use auth::Credentials;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServeError;
+pub use faults::{FaultCount, FaultPlan, FaultPlanError};
 pub use metrics::{ShardMetrics, StreamCounts, StreamMetrics};
 pub use on_demand::OnDemandRules;
 pub use quota::{Quotas, ReadLimits, WriteLimits};

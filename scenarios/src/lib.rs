@@ -4,6 +4,7 @@
 //! a [`ScenarioError`] that points at file, line and column and says what to write instead.
 
 mod error;
+pub mod fault;
 pub mod metric;
 pub mod model;
 mod nearest;
@@ -19,6 +20,7 @@ mod usage;
 mod validate;
 
 pub use error::{Mistake, ScenarioError};
+pub use fault::{CutWhen, Distribution, FaultKind, InjectedFault, OPERATIONS};
 pub use metric::{Hop, SloMetric};
 pub use model::*;
 pub use overrides::Overrides;

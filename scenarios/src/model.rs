@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    fault::InjectedFault,
     metric::SloMetric,
     units::{ByteSize, Span},
 };
@@ -43,6 +44,9 @@ pub struct Scenario {
     /// Questions asked of both the raw lake and the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<Query>,
+    /// What goes wrong with the local stream, and when. Another stream cannot be told to fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fault: Vec<InjectedFault>,
     /// What must hold for the run to pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slo: Vec<Slo>,

@@ -1,7 +1,10 @@
 //! Which keys a kind of source or of keys uses: one table for validation, which refuses a key that would do nothing,
 //! and for printing, which leaves it out.
 
-use crate::model::{KeyKind, Keys, Scenario, Source, SourceKind};
+use crate::{
+    fault::{FaultKind, InjectedFault},
+    model::{KeyKind, Keys, Scenario, Source, SourceKind},
+};
 
 const SOURCE: [(&str, &[SourceKind]); 8] = [
     ("path", &[SourceKind::Accidents]),
@@ -22,6 +25,19 @@ const KEYS: [(&str, &[KeyKind]); 5] = [
     ("hot_share", &[KeyKind::HotSet]),
 ];
 
+const FAULT: [(&str, &[FaultKind]); 10] = [
+    ("share", &[FaultKind::Latency, FaultKind::Drop, FaultKind::Error]),
+    ("latency", &[FaultKind::Latency]),
+    ("distribution", &[FaultKind::Latency]),
+    ("p50", &[FaultKind::Latency]),
+    ("p99", &[FaultKind::Latency]),
+    ("min", &[FaultKind::Latency]),
+    ("max", &[FaultKind::Latency]),
+    ("mean", &[FaultKind::Latency]),
+    ("when", &[FaultKind::Drop]),
+    ("status", &[FaultKind::Error]),
+];
+
 /// Keys of `[source]` that its kind does not use, each with the kinds that do.
 pub(crate) fn unused_source(source: &Source) -> impl Iterator<Item = (&'static str, &'static [SourceKind])> {
     let kind = source.kind;
@@ -32,6 +48,12 @@ pub(crate) fn unused_source(source: &Source) -> impl Iterator<Item = (&'static s
 pub(crate) fn unused_keys(keys: &Keys) -> impl Iterator<Item = (&'static str, &'static [KeyKind])> {
     let kind = keys.kind;
     KEYS.into_iter().filter(move |(_, users)| !users.contains(&kind))
+}
+
+/// Keys of a `[[fault]]` that its kind does not use, each with the kinds that do.
+pub(crate) fn unused_fault(fault: &InjectedFault) -> impl Iterator<Item = (&'static str, &'static [FaultKind])> {
+    let kind = fault.kind;
+    FAULT.into_iter().filter(move |(_, users)| !users.contains(&kind))
 }
 
 /// Section and key of everything that does nothing in this scenario.
@@ -61,5 +83,8 @@ mod tests {
         };
         assert_eq!(source, sorted(names("Source")));
         assert_eq!(keys, sorted(names("Keys")));
+        let every_fault_has = ["at", "for", "operations"].map(str::to_owned);
+        let faults = FAULT.iter().map(|(key, _)| (*key).to_owned()).chain(every_fault_has).collect();
+        assert_eq!(sorted(faults), sorted(names("InjectedFault")));
     }
 }

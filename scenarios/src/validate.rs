@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod delivery;
+mod fault;
 mod load;
 mod source;
 mod table;
@@ -24,6 +25,7 @@ pub(crate) fn check(scenario: &Scenario, root: &Node) -> Vec<Fault> {
     faults.extend(delivery::check(&scenario.delivery, root.at("delivery")));
     faults.extend(table::check(&scenario.table, root.at("table")));
     faults.extend(queries(&scenario.query, root.at("query")));
+    faults.extend(fault::check(&scenario.fault, root.at("fault")));
     faults.extend(slos(&scenario.slo, root.at("slo")));
     faults
 }

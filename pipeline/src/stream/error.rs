@@ -21,6 +21,7 @@ pub(crate) enum ErrorKind {
     ResourceInUse,
     ResourceNotFound,
     Serialization,
+    ServiceUnavailable,
     ThroughputExceeded,
     UnknownOperation,
     UnrecognizedClient,
@@ -45,6 +46,7 @@ impl ErrorKind {
             Self::ResourceInUse => "ResourceInUseException",
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
+            Self::ServiceUnavailable => "ServiceUnavailable",
             Self::ThroughputExceeded => "ProvisionedThroughputExceededException",
             Self::UnknownOperation => "UnknownOperationException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
@@ -56,6 +58,7 @@ impl ErrorKind {
     pub(crate) const fn status(self) -> u16 {
         match self {
             Self::InternalFailure => 500,
+            Self::ServiceUnavailable => 503,
             Self::RequestTimeout => 408,
             Self::RequestTooLarge => 413,
             _ => 400,
@@ -91,6 +94,16 @@ impl ApiError {
     /// A call that was only tried: everything about it is right, and nothing happened.
     pub(crate) fn dry_run() -> Self {
         Self::new(ErrorKind::DryRun, "The request would have succeeded, but the DryRun parameter was set.")
+    }
+
+    /// A failure of the service, in the words of AWS
+    /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>).
+    pub(crate) fn of_the_service(kind: ErrorKind) -> Self {
+        let message = match kind {
+            ErrorKind::ServiceUnavailable => "The request has failed due to a temporary failure of the server.",
+            _ => "The request processing has failed because of an unknown error, exception or failure.",
+        };
+        Self::new(kind, message)
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {

@@ -57,8 +57,12 @@ macro_rules! operations {
         }
 
         impl Operation {
+            /// How many operations there are.
+            #[cfg(test)]
+            pub(crate) const COUNT: usize = [$(stringify!($name)),+].len();
+
             /// The operation of this name.
-            fn from_name(name: &str) -> Option<Self> {
+            pub(crate) fn from_name(name: &str) -> Option<Self> {
                 match name {
                     $(stringify!($name) => Some(Self::$name),)+
                     _ => None,

@@ -1,6 +1,6 @@
 //! The server: a port, its connections, and an orderly end.
 
-use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -23,6 +23,7 @@ use super::{
     auth::Credentials,
     clock::{Clock, SystemClock},
     error::{ApiError, ServeError},
+    faults::{FaultCount, FaultPlan, Injector},
     head_limit::{HeadLimited, Heads},
     meta::StreamShape,
     metrics::StreamMetrics,
@@ -30,7 +31,7 @@ use super::{
     quota::Quotas,
     tls::{Tls, TlsIdentity},
     validate::Violations,
-    wire::Gateway,
+    wire::{Cut, Gateway},
 };
 
 /// How long calls under way may take to end at shutdown.
@@ -72,6 +73,8 @@ pub struct ServerConfig {
     pub credentials: Option<Credentials>,
     /// The limits that are enforced.
     pub quotas: Quotas,
+    /// What goes wrong on purpose, once [`StreamServer::start_faults`] has said when.
+    pub faults: FaultPlan,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -90,6 +93,7 @@ impl Default for ServerConfig {
             tls: None,
             credentials: None,
             quotas: Quotas::aws(),
+            faults: FaultPlan::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -117,6 +121,7 @@ pub struct StreamServer {
     address: SocketAddr,
     tls: Option<Tls>,
     premises: Arc<Premises>,
+    faults: Option<Arc<Injector>>,
     stop: oneshot::Sender<()>,
     kill: mpsc::UnboundedSender<Kill>,
     serving: JoinHandle<()>,
@@ -154,14 +159,15 @@ impl StreamServer {
         let listener = self::listen(config.address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
-        let gateway = Arc::new(Gateway::new(Arc::clone(&premises), config.patience, config.credentials));
+        let faults = (!config.faults.is_empty()).then(|| Arc::new(Injector::new(config.faults)));
+        let gateway = Gateway::new(Arc::clone(&premises), config.patience, config.credentials, faults.clone());
         let life = watch::Sender::new(());
-        let door = Door { gateway, tls: tls.clone(), patience: config.patience, life: life.subscribe() };
+        let door = Door { gateway: Arc::new(gateway), tls: tls.clone(), patience: config.patience, life: life.subscribe() };
         let (kill, kills) = mpsc::unbounded_channel();
         let serving = Serving { address, premises: Arc::clone(&premises), life, kills };
         let serving = runtime.spawn(serving.serve(listener, door, stopped));
         tracing::info!(%address, "the local stream listens");
-        Ok(Self { address, tls, premises, stop, kill, serving })
+        Ok(Self { address, tls, premises, faults, stop, kill, serving })
     }
 
     /// Where clients reach it: `http://127.0.0.1:PORT`, or `https://` with TLS.
@@ -182,6 +188,19 @@ impl StreamServer {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Fixes the time that the faults' times are counted from, microseconds since 1970 UTC. Until then nothing goes wrong.
+    pub fn start_faults(&self, at_us: u64) {
+        if let Some(faults) = &self.faults {
+            faults.start(at_us);
+        }
+    }
+
+    /// The faults and the calls each has touched until now, in the order of the plan.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FaultCount> {
+        self.faults.as_ref().map_or_else(Vec::new, |faults| faults.counts())
     }
 
     /// What it has counted until now.
@@ -338,7 +357,7 @@ async fn talk(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, door
             if !answer.body().goes_on() {
                 heads.answered();
             }
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Cut>(answer)
         }
     });
     let connection = builder.serve_connection(TokioIo::new(socket), service).into_owned();

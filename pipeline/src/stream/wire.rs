@@ -28,6 +28,7 @@ use super::{
     cbor,
     error::{ApiError, ErrorKind},
     event_stream, exposition,
+    faults::{Injector, Outcome},
     operations::{Operation, Reply, TARGET_PREFIX},
     premises::Premises,
     subscription::{Event, Subscription},
@@ -55,15 +56,39 @@ pub(crate) struct Gateway {
     patience: Duration,
     /// Whose calls are answered; absent: everybody's.
     credentials: Option<Credentials>,
+    /// What goes wrong on purpose; absent: nothing.
+    faults: Option<Arc<Injector>>,
 }
 
+/// Why there is no answer from an operation.
+enum Unanswered {
+    Refused(ApiError),
+    Cut,
+}
+
+impl From<ApiError> for Unanswered {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// The connection ends instead of an answer: HTTP/1.1 is closed, the stream of HTTP/2 is reset.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was cut by an injected fault")]
+pub(crate) struct Cut;
+
 impl Gateway {
-    pub(crate) fn new(premises: Arc<Premises>, patience: Duration, credentials: Option<Credentials>) -> Self {
-        Self { premises, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES), patience, credentials }
+    pub(crate) fn new(
+        premises: Arc<Premises>,
+        patience: Duration,
+        credentials: Option<Credentials>,
+        faults: Option<Arc<Injector>>,
+    ) -> Self {
+        Self { premises, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES), patience, credentials, faults }
     }
 
     /// Answers one request, whatever it holds.
-    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Cut> {
         let path = request.uri().path();
         let response = if matches!(*request.method(), Method::GET | Method::HEAD) && matches!(path, "/" | "/health") {
             respond(StatusCode::OK, PLAIN, Bytes::from_static(b"ok"))
@@ -76,7 +101,8 @@ impl Gateway {
             match self.call(request, language).await {
                 Ok(Reply::Body(body)) => respond(StatusCode::OK, language.content_type(), Bytes::from(body)),
                 Ok(Reply::Events(subscription)) => push(subscription, language),
-                Err(error) => refuse(&error, language),
+                Err(Unanswered::Refused(error)) => refuse(&error, language),
+                Err(Unanswered::Cut) => return Err(Cut),
             }
         } else {
             unrecognised(request.headers())
@@ -84,7 +110,7 @@ impl Gateway {
         Ok(response)
     }
 
-    async fn call(&self, request: Request<Incoming>, language: Language) -> Result<Reply, ApiError> {
+    async fn call(&self, request: Request<Incoming>, language: Language) -> Result<Reply, Unanswered> {
         let (head, body) = request.into_parts();
         let operation = Operation::from_target(target(&head.headers));
         // An answer before the body was read would end the connection under a client that keeps it.
@@ -94,14 +120,20 @@ impl Gateway {
             ApiError::new(ErrorKind::RequestTimeout, text)
         })??;
         let operation = operation?;
-        let account = self.premises.account();
+        let mut account = self.premises.account();
         auth::check(self.credentials.as_ref(), &head, &body, account.clock.now_us())?;
+        let mut cut = false;
+        if let Some(faults) = &self.faults {
+            cut = suffer(faults, operation, account.clock.now_us()).await?;
+            // Another account may be served after a delay.
+            account = self.premises.account();
+        }
         let answer = run(&account, operation, &body, language);
         match &answer {
             Ok(_) => tracing::trace!(?operation, request_bytes = body.len(), "answered"),
             Err(error) => tracing::debug!(?operation, request_bytes = body.len(), %error, "refused"),
         }
-        answer
+        if cut { Err(Unanswered::Cut) } else { answer.map_err(Unanswered::from) }
     }
 
     /// The whole body, within the budget. The permit is to be held as long as the body.
@@ -160,6 +192,21 @@ fn run(account: &Arc<Account>, operation: Operation, body: &[u8], language: Lang
 fn answer(account: &Arc<Account>, operation: Operation, body: &[u8]) -> Result<Reply, ApiError> {
     account.control.admit(operation, body, account.clock.now_us())?;
     operation.run(account, body)
+}
+
+/// Lets the faults do to a call what they do before its operation; whether they cut the connection after it. A call that
+/// is held up keeps its body and therefore its part of the budget: what waits is bounded.
+async fn suffer(faults: &Injector, operation: Operation, now_us: u64) -> Result<bool, Unanswered> {
+    let decision = faults.decide(now_us, operation);
+    if decision.delay_us > 0 {
+        tokio::time::sleep(Duration::from_micros(decision.delay_us)).await;
+    }
+    match decision.outcome {
+        Outcome::Answered => Ok(false),
+        Outcome::CutAfter => Ok(true),
+        Outcome::CutBefore => Err(Unanswered::Cut),
+        Outcome::Failed(kind) => Err(ApiError::of_the_service(kind).into()),
+    }
 }
 
 fn target(headers: &HeaderMap) -> &str {

@@ -85,7 +85,7 @@ pub(super) fn check_keys(keys: &Keys, node: &Node) -> Vec<Fault> {
 }
 
 /// A key that was written but does nothing under the kind that was chosen.
-fn idle<K: Serialize>(section: &str, key: &str, users: &[K], node: &Node) -> Option<Fault> {
+pub(super) fn idle<K: Serialize>(section: &str, key: &str, users: &[K], node: &Node) -> Option<Fault> {
     let name = |kind: &K| serde_json::to_value(kind).ok()?.as_str().map(str::to_owned);
     let users: Vec<String> = users.iter().filter_map(name).collect();
     let users = users.join(" or ");

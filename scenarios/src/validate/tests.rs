@@ -276,3 +276,42 @@ fn objectives_are_bounds_and_stand_once() {
     refused("max = 0", "max = -1", "max = -1", "below zero");
     refused("[[slo]]", "[[slo]]\nmetric=\"lost_records\"\nmax = 1\n[[slo]]", "metric = ", "bounded twice");
 }
+
+#[test]
+fn faults_say_what_their_kind_needs_and_nothing_else() {
+    let with = |fault: &str| format!("[[fault]]\nat = \"1s\"\nfor = \"2s\"\n{fault}\n[[slo]]");
+    for good in [
+        "kind = \"stall\"",
+        "kind = \"drop\"\nshare = 0.5\nwhen = \"after\"\noperations = [\"PutRecords\", \"GetRecords\"]",
+        "kind = \"error\"\nstatus = 503",
+        "kind = \"latency\"\nlatency = \"20ms\"",
+        "kind = \"latency\"\ndistribution = \"lognormal\"\np50 = \"5ms\"\np99 = \"50ms\"",
+        "kind = \"latency\"\ndistribution = \"uniform\"\nmin = \"0s\"\nmax = \"50ms\"",
+        "kind = \"latency\"\ndistribution = \"exponential\"\nmean = \"5ms\"",
+    ] {
+        assert_eq!(mistakes(&GOOD.replace("[[slo]]", &with(good))), [], "{good}");
+    }
+    let lognormal = "kind = \"latency\"\ndistribution = \"lognormal\"";
+    for (bad, mark, message) in [
+        ("kind = \"stal\"", "stal", "`fault.0.kind`"),
+        ("kind = \"stall\"\nshard = 3", "shard = 3", "shard"),
+        ("kind = \"stall\"\nshare = 0.5", "share", "latency or drop or error only"),
+        ("kind = \"error\"\nwhen = \"after\"", "when", "drop only"),
+        ("kind = \"error\"\nstatus = 404", "404", "500 or 503"),
+        ("kind = \"error\"\nshare = 0", "share = 0", "above 0"),
+        ("kind = \"error\"\nshare = 1.5", "share = 1.5", "at most 1"),
+        ("kind = \"drop\"\noperations = [\"putrecords\"]", "putrecords", "not an operation"),
+        ("kind = \"drop\"\noperations = [\"PutRecord\", \"PutRecord\"]", "operations", "there twice"),
+        ("kind = \"latency\"", "[[fault]]", "not said"),
+        ("kind = \"latency\"\nlatency = \"1s\"\ndistribution = \"uniform\"", "distribution", "said twice"),
+        ("kind = \"latency\"\nlatency = \"0s\"", "latency = ", "cannot be added"),
+        ("kind = \"latency\"\nlatency = \"16m\"", "latency = ", "cannot be added"),
+        ("kind = \"latency\"\nlatency = \"1s\"\np50 = \"1s\"", "p50", "says nothing"),
+        (&format!("{lognormal}\np50 = \"5ms\""), "distribution", "needs `p99`"),
+        (&format!("{lognormal}\np50 = \"5ms\"\np99 = \"4ms\""), "p99", "less than `p50`"),
+        (&format!("{lognormal}\np50 = \"5ms\"\np99 = \"9ms\"\nmean = \"6ms\""), "mean", "says nothing"),
+    ] {
+        refused("[[slo]]", &with(bad), mark, message);
+    }
+    refused("[[slo]]", &with("kind = \"stall\"").replace("2s", "0s"), "0s", "no length");
+}
