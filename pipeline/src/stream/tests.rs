@@ -14,6 +14,7 @@ use super::{
 };
 
 mod fan_out;
+mod faults;
 mod listing;
 mod on_demand;
 mod operations;
