@@ -109,3 +109,55 @@ fn a_full_disk_ends_the_run_with_3_and_says_what_is_not_landed() {
     let (_, stderr) = expect_exit(&mut command, 3);
     assert!(stderr.contains(out.to_str().unwrap()) || stderr.contains("lake"), "the path is named: {stderr}");
 }
+
+/// A run of 4 s under one fault; its record and what it said of the fault. Exit 4 says the machine was busy.
+fn faulty(fault: &str) -> (serde_json::Value, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = millrace();
+    command.args(["load", "sensors", "--rate", "200", "--for", "4s", "--set", "slo=[]"]);
+    command.args(["--set", "delivery.buffer_interval=1s", "--set", &format!("fault=[{{{fault}}}]"), "--out"]);
+    let output = support::run(command.arg(&out));
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = stderr.lines().find(|line| line.starts_with("fault ")).expect("the fault is told of").to_owned();
+    let record = record(&out);
+    for hop in at(&record, "ledger.hops").as_array().unwrap() {
+        assert_eq!(hop["difference"], 0, "{hop}");
+    }
+    assert_eq!(number(&record, "ledger.lost"), 0);
+    assert_eq!(number(&record, "load.accepted") + number(&record, "load.refused"), number(&record, "load.due"));
+    assert!(!line.ends_with(" 0 calls touched"), "{line}");
+    (record, line)
+}
+
+#[test]
+fn a_load_survives_late_stalled_and_failing_calls_without_a_loss() {
+    for (fault, said) in [
+        ("kind = \"latency\", at = \"1s\", for = \"2s\", latency = \"30ms\"", "fault latency from 1 s to 3 s"),
+        ("kind = \"stall\", at = \"1s\", for = \"1s\"", "fault stall from 1 s to 2 s"),
+        ("kind = \"error\", at = \"1s\", for = \"2s\", share = 0.3", "fault error from 1 s to 3 s"),
+        ("kind = \"drop\", when = \"before\", at = \"1s\", for = \"2s\", share = 0.3", "fault drop from 1 s to 3 s"),
+    ] {
+        let (record, line) = faulty(fault);
+        assert!(line.starts_with(said), "{line}");
+        assert_eq!(number(&record, "ledger.duplicated"), 0, "{fault}");
+    }
+}
+
+#[test]
+fn a_connection_cut_after_the_put_makes_duplicates_that_are_counted_and_loses_nothing() {
+    let fault =
+        "kind = \"drop\", when = \"after\", at = \"1s\", for = \"2s\", share = 0.3, operations = [\"PutRecords\"]";
+    let (record, _) = faulty(fault);
+    assert!(number(&record, "ledger.duplicated") > 0);
+}
+
+#[test]
+fn faults_of_a_stream_elsewhere_are_a_configuration_error() {
+    let mut command = millrace();
+    command.args(["load", "sensors", "--target", "http://127.0.0.1:9"]);
+    command.args(["--set", "fault=[{ kind = \"stall\", at = \"1s\", for = \"1s\" }]"]);
+    let (_, stderr) = expect_exit(command.current_dir(tempfile::tempdir().unwrap().path()), 2);
+    assert!(stderr.contains("local stream only"), "{stderr}");
+}
