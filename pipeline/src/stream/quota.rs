@@ -8,6 +8,10 @@ use std::sync::Arc;
 
 use super::on_demand::OnDemandRules;
 
+mod fan_out;
+
+pub(crate) use fan_out::FanOutQuota;
+
 /// What the local stream enforces. The default is what AWS documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -25,6 +25,7 @@ use super::{
     error::{ApiError, ErrorKind},
     meta::StreamStatus,
     operations::child_shards,
+    quota::FanOutQuota,
     sequence::SequenceNumber,
     shard::{ReadBatch, Shard},
 };
@@ -35,8 +36,6 @@ const LIFETIME_US: u64 = 300_000_000;
 const HEARTBEAT_US: u64 = 5_000_000;
 /// A subscription of this age or more is taken over by the next; before, the next is refused (AWS: 5 s).
 const TAKE_OVER_US: u64 = 5_000_000;
-/// Bytes per second of a consumer on a shard (AWS: 2 MB/s; the limits of a shard are binary).
-const BYTES_PER_S: u64 = 2 << 20;
 /// Bytes of records of an event at most: half a second's worth, so that the rate is even.
 const EVENT_BYTES: usize = 1 << 20;
 /// The longest real time between two looks at the injected clock.
@@ -95,28 +94,6 @@ impl Seats {
     }
 }
 
-/// How much time's worth of bytes may be owed when an event goes out: a shard's records come in bursts.
-const CREDIT_US: u64 = 500_000;
-
-/// The bytes a consumer may be sent now, as a debt that is paid off by time: an event goes out while no more is owed than
-/// the credit.
-#[derive(Debug)]
-struct Pace {
-    /// When everything that was sent is paid for.
-    paid_us: u64,
-}
-
-impl Pace {
-    /// When the next event may go out.
-    const fn free_us(&self) -> u64 {
-        self.paid_us.saturating_sub(CREDIT_US)
-    }
-
-    fn charge(&mut self, now_us: u64, bytes: usize) {
-        self.paid_us = self.paid_us.max(now_us) + (bytes as u64 * 1_000_000).div_ceil(BYTES_PER_S);
-    }
-}
-
 /// Decides what a subscription sends.
 #[derive(Debug)]
 pub(crate) struct Pump {
@@ -128,7 +105,7 @@ pub(crate) struct Pump {
     position: u64,
     /// Where to subscribe again, after this number.
     continuation: SequenceNumber,
-    pace: Pace,
+    pace: FanOutQuota,
     last_sent_us: Option<u64>,
     ended: bool,
     /// Tells that the shard has changed since it was last read.
@@ -164,7 +141,7 @@ impl Pump {
             seat,
             position,
             continuation,
-            pace: Pace { paid_us: 0 },
+            pace: FanOutQuota::default(),
             last_sent_us: None,
             ended: false,
             changes,
