@@ -69,7 +69,7 @@ pub use error::ServeError;
 pub use faults::{FaultCount, FaultPlan, FaultPlanError};
 pub use metrics::{ShardMetrics, StreamCounts, StreamMetrics};
 pub use on_demand::OnDemandRules;
-pub use quota::{Quotas, ReadLimits, WriteLimits};
+pub use quota::{AccountLimits, Quotas, ReadLimits, WriteLimits};
 pub use quota_file::QuotaFileError;
 pub use server::{ServerConfig, StateAfterKill, StreamServer};
 pub use tls::{TlsError, TlsIdentity};

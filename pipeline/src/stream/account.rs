@@ -15,7 +15,7 @@ use super::{
     error::{ApiError, ErrorKind},
     meta::{AccountMeta, StreamMeta, StreamMode, StreamShape, StreamStatus, Transition},
     metrics::StreamMetrics,
-    quota::Quotas,
+    quota::{AccountLimits, Quotas},
     reshard::{Reshard, growth},
     subscription::Seats,
     token::Sealer,
@@ -26,11 +26,6 @@ use super::{
 pub(crate) const ACCOUNT_ID: &str = "000000000000";
 /// The region in ARNs. Clients may sign for any.
 pub(crate) const REGION: &str = "us-east-1";
-/// Shards and on-demand streams of an account in us-east-1, and streams in the status CREATING at once (AWS default
-/// quotas: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>).
-pub(crate) const MAX_SHARDS: usize = 20_000;
-pub(crate) const MAX_ON_DEMAND_STREAMS: usize = 50;
-const MAX_CREATING_STREAMS: usize = 5;
 
 /// What an account is made with.
 #[derive(Debug, Clone)]
@@ -173,21 +168,23 @@ impl Account {
         }
         let count = |is: &dyn Fn(&StreamMeta) -> bool| streams.values().filter(|stream| is(&stream.meta())).count();
         if transition.status == StreamStatus::Creating
-            && count(&|meta| meta.status(now_us) == Some(StreamStatus::Creating)) >= MAX_CREATING_STREAMS
+            && count(&|meta| meta.status(now_us) == Some(StreamStatus::Creating))
+                >= self.limits().creating_streams as usize
         {
             return Err(ApiError::new(
                 ErrorKind::LimitExceeded,
                 format!(
-                    "This request would exceed the limit of {MAX_CREATING_STREAMS} streams in the status CREATING for the \
-                     account {ACCOUNT_ID} in {REGION}."
+                    "This request would exceed the limit of {} streams in the status CREATING for the account \
+                     {ACCOUNT_ID} in {REGION}.",
+                    self.limits().creating_streams
                 ),
             ));
         }
         if shape.mode == StreamMode::OnDemand {
-            within_on_demand_limit(count(&|meta| meta.mode == StreamMode::OnDemand))?;
+            self.within_on_demand_limit(count(&|meta| meta.mode == StreamMode::OnDemand))?;
         }
         let current = streams.values().map(|stream| stream.topology().open().len()).sum();
-        within_shard_limit(current, shape.shards as usize)?;
+        self.within_shard_limit(current, shape.shards as usize)?;
         let settings = self.stream_settings(name, now_us);
         let stream = DataStream::new(name, arn(name), shape, transition, now_us, settings);
         // Writes the facts down for the first time.
@@ -207,9 +204,44 @@ impl Account {
         let now_us = self.clock.now_us();
         stream.reshard(now_us, self.settles_us(now_us), |meta| {
             let plan = plan(meta, now_us)?;
-            within_shard_limit(current, usize::try_from(growth(&plan)).unwrap_or(0))?;
+            self.within_shard_limit(current, usize::try_from(growth(&plan)).unwrap_or(0))?;
             Ok(plan)
         })
+    }
+
+    /// What the account and its streams may have.
+    pub(crate) const fn limits(&self) -> &AccountLimits {
+        &self.quotas.account
+    }
+
+    /// Refuses another on-demand stream beyond those an account may have.
+    pub(crate) fn within_on_demand_limit(&self, current: usize) -> Result<(), ApiError> {
+        let limit = self.limits().on_demand_streams;
+        if current < limit as usize {
+            return Ok(());
+        }
+        Err(ApiError::new(
+            ErrorKind::LimitExceeded,
+            format!(
+                "This request would exceed the limit of {limit} on-demand streams for the account {ACCOUNT_ID} in {REGION}."
+            ),
+        ))
+    }
+
+    /// Refuses shards beyond those an account may have.
+    fn within_shard_limit(&self, current: usize, additional: usize) -> Result<(), ApiError> {
+        let limit = self.limits().shards;
+        if additional == 0 || current + additional <= limit as usize {
+            return Ok(());
+        }
+        Err(ApiError::new(
+            ErrorKind::LimitExceeded,
+            format!(
+                "This request would exceed the shard limit for the account {ACCOUNT_ID} in {REGION}. Current shard count \
+                 for the account: {current}. Limit: {limit}. Number of additional shards that would have resulted from \
+                 this request: {additional}."
+            ),
+        ))
     }
 
     fn counting(&self) -> MutexGuard<'_, ()> {
@@ -331,35 +363,6 @@ impl Account {
             streams: streams.iter().map(|stream| stream.counts()).collect(),
         }
     }
-}
-
-/// Refuses another on-demand stream beyond those an account may have.
-pub(crate) fn within_on_demand_limit(current: usize) -> Result<(), ApiError> {
-    if current < MAX_ON_DEMAND_STREAMS {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        ErrorKind::LimitExceeded,
-        format!(
-            "This request would exceed the limit of {MAX_ON_DEMAND_STREAMS} on-demand streams for the account {ACCOUNT_ID} \
-             in {REGION}."
-        ),
-    ))
-}
-
-/// Refuses shards beyond those an account may have.
-fn within_shard_limit(current: usize, additional: usize) -> Result<(), ApiError> {
-    if additional == 0 || current + additional <= MAX_SHARDS {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        ErrorKind::LimitExceeded,
-        format!(
-            "This request would exceed the shard limit for the account {ACCOUNT_ID} in {REGION}. Current shard count for \
-             the account: {current}. Limit: {MAX_SHARDS}. Number of additional shards that would have resulted from this \
-             request: {additional}."
-        ),
-    ))
 }
 
 pub(crate) fn not_found(name: &str) -> ApiError {

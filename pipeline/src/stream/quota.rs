@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::on_demand::OnDemandRules;
 
+mod account;
 mod fan_out;
 
+pub use account::AccountLimits;
 pub(crate) use fan_out::FanOutQuota;
 
 /// What the local stream enforces. The default is what AWS documents.
@@ -22,6 +24,8 @@ pub struct Quotas {
     pub read: Option<ReadLimits>,
     /// Whether calls that manage streams are limited to so many a second.
     pub control: bool,
+    /// What the account and its streams may have.
+    pub account: AccountLimits,
     /// How on-demand streams grow; absent: they do not.
     pub on_demand: Option<OnDemandRules>,
     /// Shards with limits of their own.
@@ -42,9 +46,11 @@ pub(crate) struct ShardQuota {
 pub struct WriteLimits {
     /// Records per second; the bucket holds one second's worth.
     pub records_per_s: u32,
-    /// Bytes of data and partition keys per second; the bucket holds one second's worth or one record of the
-    /// stream's largest size, whichever is more.
+    /// Bytes of data and partition keys per second.
     pub bytes_per_s: u32,
+    /// Bytes that the tank holds; absent: one second's worth. It always holds one record of the stream's largest size
+    /// (<https://docs.aws.amazon.com/streams/latest/dev/large-records.html>), or that record would be refused for ever.
+    pub burst_bytes: Option<u32>,
 }
 
 /// What one shard gives to all its polling readers together.
@@ -59,7 +65,12 @@ pub struct ReadLimits {
 impl WriteLimits {
     /// 1000 records/s and 1 MiB/s
     /// (<https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>).
-    pub const AWS: Self = Self { records_per_s: 1_000, bytes_per_s: 1 << 20 };
+    pub const AWS: Self = Self { records_per_s: 1_000, bytes_per_s: 1 << 20, burst_bytes: None };
+
+    /// How much the tank of bytes holds.
+    fn tank_bytes(&self, max_record_bytes: u64) -> u64 {
+        u64::from(self.burst_bytes.unwrap_or(self.bytes_per_s)).max(max_record_bytes)
+    }
 }
 
 impl ReadLimits {
@@ -77,15 +88,24 @@ impl Quotas {
             write: Some(WriteLimits::AWS),
             read: Some(ReadLimits::AWS),
             control: true,
+            account: AccountLimits::AWS,
             on_demand: Some(OnDemandRules::AWS),
             shards: Arc::default(),
         }
     }
 
-    /// No limits. On-demand streams do not grow: nothing stands in their way.
+    /// No limits on traffic and calls; what an account may have stays. On-demand streams do not grow: nothing stands in
+    /// their way.
     #[must_use]
     pub fn off() -> Self {
-        Self { write: None, read: None, control: false, on_demand: None, shards: Arc::default() }
+        Self {
+            write: None,
+            read: None,
+            control: false,
+            account: AccountLimits::AWS,
+            on_demand: None,
+            shards: Arc::default(),
+        }
     }
 
     /// What one shard of a stream takes and gives.
@@ -151,28 +171,35 @@ fn millionths(tokens: u64) -> i64 {
 
 /// Both write limits of one shard.
 #[derive(Debug)]
-pub(crate) struct WriteQuota(Option<(Bucket, Bucket)>);
+pub(crate) struct WriteQuota(Option<Tanks>);
+
+#[derive(Debug)]
+struct Tanks {
+    records: Bucket,
+    bytes: Bucket,
+    limits: WriteLimits,
+}
 
 impl WriteQuota {
     pub(crate) fn new(limits: Option<WriteLimits>, max_record_bytes: u64, now_us: u64) -> Self {
-        Self(limits.map(|limits| {
-            let records = Bucket::new(u64::from(limits.records_per_s), limits.records_per_s, now_us);
-            let burst_bytes = u64::from(limits.bytes_per_s).max(max_record_bytes);
-            (records, Bucket::new(burst_bytes, limits.bytes_per_s, now_us))
+        Self(limits.map(|limits| Tanks {
+            records: Bucket::new(u64::from(limits.records_per_s), limits.records_per_s, now_us),
+            bytes: Bucket::new(limits.tank_bytes(max_record_bytes), limits.bytes_per_s, now_us),
+            limits,
         }))
     }
 
     /// A stream of larger records lets a shard take more at once; what is in the tank stays, up to its new size.
     pub(crate) fn set_max_record_bytes(&mut self, max_record_bytes: u64) {
-        if let Some((_, bytes)) = &mut self.0 {
-            bytes.capacity = millionths(u64::try_from(bytes.rate).unwrap_or(0).max(max_record_bytes));
+        if let Some(Tanks { bytes, limits, .. }) = &mut self.0 {
+            bytes.capacity = millionths(limits.tank_bytes(max_record_bytes));
             bytes.level = bytes.level.min(bytes.capacity);
         }
     }
 
     /// Takes one record of this size from both buckets, or nothing from either.
     pub(crate) fn admit(&mut self, now_us: u64, record_bytes: usize) -> bool {
-        let Some((records, bytes)) = &mut self.0 else { return true };
+        let Some(Tanks { records, bytes, .. }) = &mut self.0 else { return true };
         let size = millionths(record_bytes as u64);
         records.refill(now_us);
         bytes.refill(now_us);
@@ -280,6 +307,22 @@ mod tests {
         assert!(quota.admit(START_US, 10 << 20));
         assert!(!quota.admit(START_US + 1_000_000, (1 << 20) + 1));
         assert!(quota.admit(START_US + 1_000_001, (1 << 20) + 1));
+    }
+
+    #[test]
+    fn a_deeper_tank_takes_more_at_once_and_no_more_in_the_long_run() {
+        let limits = WriteLimits { burst_bytes: Some(3 << 20), ..WriteLimits::AWS };
+        let mut quota = WriteQuota::new(Some(limits), MIB, START_US);
+        let burst = (0..10).filter(|_| quota.admit(START_US, 1 << 20)).count();
+        assert_eq!(burst, 3);
+        assert!(!quota.admit(START_US + 999_999, 1 << 20));
+        assert!(quota.admit(START_US + 1_000_000, 1 << 20));
+        // A tank that one record does not fit in would refuse it for ever.
+        quota.set_max_record_bytes(5 << 20);
+        assert!(quota.admit(START_US + 6_000_000, 5 << 20));
+        quota.set_max_record_bytes(MIB);
+        assert!(!quota.admit(START_US + 60_000_000, (3 << 20) + 1));
+        assert!(quota.admit(START_US + 60_000_000, 3 << 20));
     }
 
     #[test]
@@ -429,7 +472,7 @@ mod tests {
             max_record in 1_u64..5_000,
             arrivals in prop::collection::vec((0_u64..3_000, 0_u64..5_000), 1..300),
         ) {
-            let limits = WriteLimits { records_per_s, bytes_per_s };
+            let limits = WriteLimits { records_per_s, bytes_per_s, burst_bytes: None };
             let burst_bytes = u64::from(bytes_per_s).max(max_record);
             let mut quota = WriteQuota::new(Some(limits), max_record, START_US);
             let mut walked = Walked {
@@ -450,7 +493,7 @@ mod tests {
         fn no_window_of_any_length_admits_more_than_a_bucket_and_its_refill(
             gaps in prop::collection::vec(0_u64..5_000, 1..400),
         ) {
-            let limits = WriteLimits { records_per_s: 50, bytes_per_s: 1 << 20 };
+            let limits = WriteLimits { records_per_s: 50, bytes_per_s: 1 << 20, burst_bytes: None };
             let mut quota = WriteQuota::new(Some(limits), 0, START_US);
             let mut admitted = Vec::new();
             let mut now_us = START_US;

@@ -1,13 +1,16 @@
 //! Quotas from a file: AWS's where the file is silent, others for all shards, and others again for single ones.
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
 use millrace_scenarios::{ByteSize, Span};
 use serde::Deserialize;
 
 use super::{
     on_demand::OnDemandRules,
-    quota::{Quotas, ReadLimits, ShardQuota, WriteLimits},
+    quota::{AccountLimits, Quotas, ReadLimits, ShardQuota, WriteLimits},
 };
 
 /// Why a file of quotas cannot be used.
@@ -49,6 +52,7 @@ struct File {
     control: Option<bool>,
     write: Write,
     read: Read,
+    account: Account,
     on_demand: OnDemand,
     shard: Vec<Shard>,
 }
@@ -58,6 +62,7 @@ struct File {
 struct Write {
     records_per_s: Option<u32>,
     bytes_per_s: Option<ByteSize>,
+    burst_bytes: Option<ByteSize>,
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -65,6 +70,17 @@ struct Write {
 struct Read {
     calls_per_s: Option<u32>,
     bytes_per_s: Option<ByteSize>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Account {
+    shards: Option<NonZeroU32>,
+    on_demand_streams: Option<NonZeroU32>,
+    creating_streams: Option<NonZeroU32>,
+    consumers_per_stream: Option<NonZeroU32>,
+    reshards_per_day: Option<NonZeroU32>,
+    mode_switches_per_day: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -91,6 +107,21 @@ impl Write {
         WriteLimits {
             records_per_s: self.records_per_s.unwrap_or(base.records_per_s),
             bytes_per_s: self.bytes_per_s.map_or(base.bytes_per_s, bytes),
+            burst_bytes: self.burst_bytes.map(bytes).or(base.burst_bytes),
+        }
+    }
+}
+
+impl Account {
+    fn over(self, base: AccountLimits) -> AccountLimits {
+        let or = |own: Option<NonZeroU32>, base| own.map_or(base, NonZeroU32::get);
+        AccountLimits {
+            shards: or(self.shards, base.shards),
+            on_demand_streams: or(self.on_demand_streams, base.on_demand_streams),
+            creating_streams: or(self.creating_streams, base.creating_streams),
+            consumers_per_stream: or(self.consumers_per_stream, base.consumers_per_stream),
+            reshards_per_day: or(self.reshards_per_day, base.reshards_per_day),
+            mode_switches_per_day: or(self.mode_switches_per_day, base.mode_switches_per_day),
         }
     }
 }
@@ -150,6 +181,7 @@ impl Quotas {
             [
                 ("write.records_per_s", u64::from(write.records_per_s)),
                 ("write.bytes_per_s", u64::from(write.bytes_per_s)),
+                ("write.burst_bytes", write.burst_bytes.map_or(1, u64::from)),
                 ("read.calls_per_s", u64::from(read.calls_per_s)),
                 ("read.bytes_per_s", u64::from(read.bytes_per_s)),
             ]
@@ -163,6 +195,7 @@ impl Quotas {
             write: Some(write),
             read: Some(read),
             control: file.control.unwrap_or(true),
+            account: file.account.over(AccountLimits::AWS),
             on_demand: Some(on_demand),
             shards: shards.into(),
         })
@@ -198,6 +231,38 @@ mod tests {
     }
 
     #[test]
+    fn the_account_and_the_tank_are_as_the_file_says_and_the_rest_as_aws_has_it() {
+        let text = "[write]\nburst_bytes = \"10MiB\"\n[account]\nshards = 7\non_demand_streams = 1\n";
+        let quotas = read(text).unwrap();
+        assert_eq!(quotas.account, AccountLimits { shards: 7, on_demand_streams: 1, ..AccountLimits::AWS });
+        assert_eq!(quotas.write, Some(WriteLimits { burst_bytes: Some(10 << 20), ..WriteLimits::AWS }));
+    }
+
+    /// The example of the documents: every key there is, with AWS's value but for the shards of their own.
+    #[test]
+    fn the_example_names_every_key_with_what_aws_has() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/quotas.example.toml");
+        let quotas = Quotas::from_file(&path).unwrap();
+        let aws = Quotas::aws();
+        let write = WriteLimits { burst_bytes: Some(1 << 20), ..WriteLimits::AWS };
+        assert_eq!((quotas.write, quotas.read), (Some(write), aws.read));
+        assert_eq!((quotas.control, quotas.account, quotas.on_demand), (aws.control, aws.account, aws.on_demand));
+        let (own_write, own_read) = quotas.of_shard("clicks", 3);
+        assert_ne!((own_write, own_read), quotas.of_shard("clicks", 2));
+        let example = std::fs::read_to_string(&path).unwrap();
+        let page = std::fs::read_to_string(path.with_file_name("quotas.md")).unwrap();
+        let said = |line: &&str| {
+            line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c == '_' || c.is_ascii_lowercase()))
+        };
+        let keys: std::collections::BTreeSet<_> =
+            example.lines().filter(said).filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), 16, "{keys:?}");
+        for key in keys {
+            assert!(page.contains(&format!("`{key}`")), "docs/quotas.md has no row for {key}");
+        }
+    }
+
+    #[test]
     fn on_demand_streams_grow_as_the_file_says() {
         let text = "[on_demand]\nsplit_above_bytes_per_s = \"100KB\"\nafter = \"5m\"\ntime_scale = 60\n";
         let rules = OnDemandRules { split_above_bytes_per_s: 100_000, after_us: 300_000_000, time_scale: 60 };
@@ -213,6 +278,10 @@ mod tests {
             ("[read]\ncalls_per_s = 0\n", "read.calls_per_s is 0"),
             ("[on_demand]\ntime_scale = 0\n", "on_demand.time_scale is 0"),
             ("[on_demand]\nafter = 5\n", "line 2"),
+            ("[write]\nburst_bytes = \"0MiB\"\n", "write.burst_bytes is 0"),
+            ("[account]\nshards = 0\n", "line 2"),
+            ("[account]\nshards_per_stream = 7\n", "line 2"),
+            ("[account]\nreshards_per_day = -1\n", "line 2"),
         ];
         for (text, said) in cases {
             let error = read(text).unwrap_err().to_string();

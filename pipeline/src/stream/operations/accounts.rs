@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::stream::{
-    account::{Account, MAX_ON_DEMAND_STREAMS, MAX_SHARDS},
+    account::Account,
     error::ApiError,
     json::{self, seconds},
     meta::{AccountMeta, Commitment},
@@ -18,10 +18,10 @@ struct Nothing {}
 pub(super) fn limits(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let Nothing {} = json::parse(body)?;
     json::answer(&json!({
-        "ShardLimit": MAX_SHARDS,
+        "ShardLimit": account.limits().shards,
         "OpenShardCount": account.open_shards(),
         "OnDemandStreamCount": account.on_demand_streams(),
-        "OnDemandStreamCountLimit": MAX_ON_DEMAND_STREAMS,
+        "OnDemandStreamCountLimit": account.limits().on_demand_streams,
     }))
 }
 

@@ -20,9 +20,6 @@ use crate::stream::{
     validate::{StreamTarget, Violations},
 };
 
-/// Consumers of a stream at most (AWS: 20;
-/// <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>).
-const MAX_CONSUMERS: usize = 20;
 /// Consumers of a stream that may be CREATING at the same time (AWS: 5; RegisterStreamConsumer).
 const MAX_CREATING: usize = 5;
 /// Consumers of a page when the caller names no limit (AWS: 100).
@@ -158,9 +155,10 @@ pub(super) fn register(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiErr
             return Err(ApiError::new(ErrorKind::ResourceInUse, text));
         }
         let creating = |consumer: &&ConsumerMeta| consumer.status(now_us) == Some(StreamStatus::Creating);
-        if meta.consumers.len() >= MAX_CONSUMERS || meta.consumers.values().filter(creating).count() >= MAX_CREATING {
+        let most = account.limits().consumers_per_stream;
+        if meta.consumers.len() >= most as usize || meta.consumers.values().filter(creating).count() >= MAX_CREATING {
             let text = format!(
-                "This request would exceed the limit of {MAX_CONSUMERS} consumers, {MAX_CREATING} of them CREATING, of \
+                "This request would exceed the limit of {most} consumers, {MAX_CREATING} of them CREATING, of \
                  the stream {} under account {ACCOUNT_ID}.",
                 meta.name
             );

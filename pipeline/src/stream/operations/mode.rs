@@ -10,7 +10,7 @@ use super::{
     streams::ModeDetails,
 };
 use crate::stream::{
-    account::{ACCOUNT_ID, Account, within_on_demand_limit},
+    account::{ACCOUNT_ID, Account},
     error::{ApiError, ErrorKind},
     json,
     meta::{Distribution, StreamMeta, StreamMode},
@@ -24,9 +24,6 @@ const ON_DEMAND_SHARDS: u32 = 4;
 /// What a stream can be warmed to, MiB/s (AWS: 10 GiB/s,
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamWarmThroughput.html>).
 const MAX_WARM_MIBPS: u32 = 10 << 10;
-/// Switches of a stream's mode in a rolling day
-/// (AWS: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>).
-const MAX_SWITCHES_PER_DAY: usize = 2;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -64,14 +61,15 @@ pub(super) fn update(account: &Account, body: &[u8]) -> Result<Vec<u8>, ApiError
         require_active(meta, now_us)?;
         if meta.mode != mode {
             if mode == StreamMode::OnDemand {
-                within_on_demand_limit(on_demand_streams)?;
+                account.within_on_demand_limit(on_demand_streams)?;
             }
-            if !meta.mode_switches.admit(now_us, MAX_SWITCHES_PER_DAY) {
+            let most = account.limits().mode_switches_per_day;
+            if !meta.mode_switches.admit(now_us, most as usize) {
                 return Err(ApiError::new(
                     ErrorKind::LimitExceeded,
                     format!(
                         "The mode of stream {} under account {ACCOUNT_ID} has already been switched \
-                         {MAX_SWITCHES_PER_DAY} times in the last 24 hours.",
+                         {most} times in the last 24 hours.",
                         meta.name
                     ),
                 ));

@@ -15,10 +15,9 @@ use crate::stream::{
     validate::{Violations, is_number},
 };
 
-/// Shards of a stream at most, and accepted calls in a rolling day at most, by UpdateShardCount
+/// Shards of a stream at most by UpdateShardCount
 /// (AWS: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html>).
 const MAX_TARGET: u32 = 10_000;
-const MAX_UPDATES_PER_DAY: usize = 10;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -119,11 +118,12 @@ pub(super) fn update_count(account: &Account, body: &[u8]) -> Result<Vec<u8>, Ap
         let open = meta.open_ranges();
         current = u32::try_from(open.len()).unwrap_or(u32::MAX);
         within_steps(current, target)?;
-        if !meta.shard_count_updates.admit(now_us, MAX_UPDATES_PER_DAY) {
+        let most = account.limits().reshards_per_day;
+        if !meta.shard_count_updates.admit(now_us, most as usize) {
             return Err(ApiError::new(
                 ErrorKind::LimitExceeded,
                 format!(
-                    "Stream {} under account {ACCOUNT_ID} has already been scaled {MAX_UPDATES_PER_DAY} times by \
+                    "Stream {} under account {ACCOUNT_ID} has already been scaled {most} times by \
                      UpdateShardCount in the last 24 hours.",
                     meta.name
                 ),

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Bench, SECOND_US};
 use crate::stream::{
-    Quotas,
+    AccountLimits, Quotas,
+    error::ErrorKind,
     quota::{WriteLimits, WriteQuota},
 };
 
@@ -121,4 +122,50 @@ fn large_records_are_throttled_as_in_the_chart_that_aws_published() {
     assert!(deep[3] < 0.2 && (0.3..0.9).contains(&deep[4]) && (1.1..1.8).contains(&deep[5]), "{deep:?}");
     // No deeper than these records, it would throttle from the first percent on and rise without a bend.
     assert!(shallow[1] > 0.1 && shallow[2] > 0.5, "{shallow:?}");
+}
+
+#[test]
+fn an_account_of_other_limits_refuses_by_them_and_says_them() {
+    let account = AccountLimits {
+        shards: 9,
+        on_demand_streams: 1,
+        creating_streams: 2,
+        consumers_per_stream: 1,
+        reshards_per_day: 1,
+        mode_switches_per_day: 1,
+    };
+    // Streams and consumers take a second to be made.
+    let bench = Bench::settling(Quotas { account, ..Quotas::aws() }, SECOND_US);
+    let refused = |operation: &str, body: Value| {
+        let error = bench.refused(operation, body);
+        assert_eq!(error.kind, ErrorKind::LimitExceeded, "{operation}: {}", error.message);
+        error.message
+    };
+    let settle = || bench.clock.advance_us(2 * SECOND_US);
+    let create = |name: &str, shards: u32| json!({ "StreamName": name, "ShardCount": shards });
+    let on_demand = json!({ "StreamMode": "ON_DEMAND" });
+    bench.ok("CreateStream", create("a", 1));
+    bench.ok("CreateStream", json!({ "StreamName": "b", "StreamModeDetails": on_demand }));
+    assert!(refused("CreateStream", create("c", 1)).contains("limit of 2 streams in the status CREATING"));
+    settle();
+    assert!(
+        refused("CreateStream", json!({ "StreamName": "c", "StreamModeDetails": on_demand }))
+            .contains("limit of 1 on-demand")
+    );
+    let text = refused("CreateStream", create("c", 5));
+    assert!(text.contains("count for the account: 5. Limit: 9.") && text.contains("request: 5."), "{text}");
+    let arn = |name: &str| format!("arn:aws:kinesis:us-east-1:000000000000:stream/{name}");
+    let consumer = |name: &str| json!({ "StreamARN": arn("a"), "ConsumerName": name });
+    bench.ok("RegisterStreamConsumer", consumer("first"));
+    assert!(refused("RegisterStreamConsumer", consumer("second")).contains("limit of 1 consumers"));
+    let scale = |to: u32| json!({ "StreamName": "a", "TargetShardCount": to, "ScalingType": "UNIFORM_SCALING" });
+    bench.ok("UpdateShardCount", scale(2));
+    settle();
+    assert!(refused("UpdateShardCount", scale(3)).contains("already been scaled 1 times"));
+    let switch = |mode: &str| json!({ "StreamARN": arn("b"), "StreamModeDetails": { "StreamMode": mode } });
+    bench.ok("UpdateStreamMode", switch("PROVISIONED"));
+    settle();
+    assert!(refused("UpdateStreamMode", switch("ON_DEMAND")).contains("already been switched 1 times"));
+    let limits = bench.ok("DescribeLimits", json!({}));
+    assert_eq!((&limits["ShardLimit"], &limits["OnDemandStreamCountLimit"]), (&json!(9), &json!(1)));
 }
