@@ -160,6 +160,12 @@ pub(crate) struct ServeArgs {
     /// Answer only calls that are signed with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` of this environment.
     #[arg(long)]
     pub(crate) require_credentials: bool,
+    /// A TOML file of [[fault]] tables: what goes wrong on purpose, counted from the start of the server.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+    /// Seed of the faults' draws.
+    #[arg(long, default_value_t = 42, value_name = "N")]
+    pub(crate) seed: u64,
     /// How long a stream stays CREATING, UPDATING or DELETING; on AWS it is some seconds.
     #[arg(long, default_value = "0s", value_name = "D")]
     pub(crate) settle: Span,

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use millrace_pipeline::stream::{Credentials, Quotas, ServeError, ServerConfig, StreamServer, TlsIdentity};
+use millrace_pipeline::stream::{
+    Clock as _, Credentials, FaultPlan, Quotas, ServeError, ServerConfig, StreamServer, SystemClock, TlsIdentity,
+};
 use millrace_reports::files::write_atomic;
 
 use crate::{cli::ServeArgs, failure::Failure, signals};
@@ -44,6 +46,21 @@ fn credentials(required: bool) -> Result<Option<Credentials>, Failure> {
     }
 }
 
+/// The faults of a file, which cannot take from a folder what it is there to keep.
+fn faults(args: &ServeArgs) -> Result<FaultPlan, Failure> {
+    let Some(file) = &args.faults else { return Ok(FaultPlan::default()) };
+    let faults = millrace_scenarios::read_faults(file).map_err(Failure::diagnostic)?;
+    let plan = FaultPlan::new(&faults, args.seed)
+        .map_err(|error| Failure::configuration(error.to_string(), "correct the [[fault]] in the file"))?;
+    if plan.loses_state() && args.data.is_some() {
+        return Err(Failure::configuration(
+            "a server with --data cannot lose its state",
+            "leave --data out, or write state = \"kept\"",
+        ));
+    }
+    Ok(plan)
+}
+
 fn refused(error: &ServeError) -> Failure {
     match error {
         ServeError::Tls(_) => Failure::configuration(
@@ -66,6 +83,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
         retention: args.retention.duration(),
         tls: tls(&args),
         credentials: credentials(args.require_credentials)?,
+        faults: faults(&args)?,
         settle: args.settle.duration(),
         quotas: quotas(&args.quota)?,
         ..ServerConfig::default()
@@ -80,6 +98,9 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
     }
     let trusted = args.tls_ca_out.as_ref().map(|file| format!(" --ca-bundle {}", file.display())).unwrap_or_default();
     println!("  try: aws kinesis list-streams --endpoint-url {}{trusted}", server.endpoint());
+    if args.faults.is_some() {
+        server.start_faults(SystemClock.now_us());
+    }
     signals::stopped(signals::watch_for_stop()).await;
     server.shutdown().await;
     Ok(0)

@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{at, expect_exit, lake, millrace, number, python, record, server::signal};
+use support::{
+    at, expect_exit, lake, millrace, number, python, record,
+    server::{Server, signal},
+};
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let patience = Instant::now();
@@ -151,6 +154,68 @@ fn a_connection_cut_after_the_put_makes_duplicates_that_are_counted_and_loses_no
         "kind = \"drop\", when = \"after\", at = \"1s\", for = \"2s\", share = 0.3, operations = [\"PutRecords\"]";
     let (record, _) = faulty(fault);
     assert!(number(&record, "ledger.duplicated") > 0);
+}
+
+#[test]
+fn a_throttled_shard_refuses_and_the_others_do_not_and_everything_arrives_in_the_end() {
+    let fault = "kind = \"throttle\", shard = 2, at = \"1s\", for = \"1s\", operations = [\"PutRecords\"]";
+    let (record, _) = faulty(fault);
+    assert_eq!(number(&record, "load.refused"), 0, "a second of refusals is shorter than the deadline");
+    for shard in at(&record, "load.shards").as_array().unwrap() {
+        let throttled = shard["shard"] == "shardId-000000000002";
+        assert_eq!(number(shard, "refusals") > 0, throttled, "{shard}");
+    }
+}
+
+#[test]
+fn a_server_killed_in_mid_load_comes_back_with_everything_it_had_acknowledged() {
+    let (record, line) = faulty("kind = \"kill\", at = \"1s\", for = \"1s\"");
+    assert!(line.ends_with(" 1 calls touched"), "{line}");
+    assert_eq!(number(&record, "load.refused"), 0);
+}
+
+#[test]
+fn what_a_killed_server_forgets_is_counted_as_lost_and_breaks_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = millrace();
+    command.args(["load", "sensors", "--rate", "200", "--for", "4s", "--set", "slo=[]"]);
+    command.args(["--set", "delivery.buffer_interval=1s", "--set", "stream.consumer_poll=1s", "--set"]);
+    command.arg("fault=[{ kind = \"kill\", state = \"lost\", at = \"2s\", for = \"500ms\" }]");
+    expect_exit(command.arg("--out").arg(&out), 1);
+    let record = record(&out);
+    assert!(number(&record, "ledger.lost") > 0);
+    assert_eq!(number(&record, "load.accepted") + number(&record, "load.refused"), number(&record, "load.due"));
+}
+
+#[test]
+fn a_served_stream_fails_as_its_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("faults.toml");
+    std::fs::write(&file, "[[fault]]\nkind = \"error\"\nat = \"0s\"\nfor = \"10m\"\nstatus = 503\n").unwrap();
+    let server = Server::millrace(&["--stream", "s:1", "--faults", file.to_str().unwrap()]);
+    let mut command = std::process::Command::new(python::python());
+    command.args([
+        "-c",
+        "import sys, urllib.request as u\nr = u.Request(sys.argv[1], b'{}', {'x-amz-target': \
+        'Kinesis_20131202.ListStreams', 'content-type': 'application/x-amz-json-1.1'})\ntry:\n    u.urlopen(r)\nexcept \
+        u.HTTPError as e:\n    print(e.code, e.read().decode())",
+    ]);
+    let output = command.arg(&server.url).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.starts_with("503") && said.contains("ServiceUnavailable"), "{said} {output:?}");
+
+    let serve = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = millrace();
+        command.args(["serve", "--port", "0", "--faults"]).arg(&file).args(more);
+        expect_exit(&mut command, 2).1
+    };
+    let said = serve("[[fault]]\nkind = \"eror\"\nat = \"0s\"\nfor = \"1s\"\n", &[]);
+    assert!(said.contains("faults.toml:2:8") && said.contains("error"), "{said}");
+    let lost = "[[fault]]\nkind = \"kill\"\nstate = \"lost\"\nat = \"0s\"\nfor = \"1s\"\n";
+    let said = serve(lost, &["--data", folder.path().to_str().unwrap()]);
+    assert!(said.contains("cannot lose its state"), "{said}");
 }
 
 #[test]

@@ -71,6 +71,6 @@ pub use metrics::{ShardMetrics, StreamCounts, StreamMetrics};
 pub use on_demand::OnDemandRules;
 pub use quota::{AccountLimits, Quotas, ReadLimits, WriteLimits};
 pub use quota_file::QuotaFileError;
-pub use server::{ServerConfig, StateAfterKill, StreamServer};
+pub use server::{ServerConfig, StreamServer};
 pub use tls::{TlsError, TlsIdentity};
 pub use wal::WalError;

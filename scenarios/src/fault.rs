@@ -66,6 +66,10 @@ pub enum FaultKind {
     Drop,
     /// Calls are answered with a fault of the service, and nothing happens.
     Error,
+    /// Records and reads are refused as if a shard's limits were used up.
+    Throttle,
+    /// The server is gone: connections are cut, the port is closed, and it comes back when the fault is over.
+    Kill,
 }
 
 impl fmt::Display for FaultKind {
@@ -75,6 +79,8 @@ impl fmt::Display for FaultKind {
             Self::Stall => "stall",
             Self::Drop => "drop",
             Self::Error => "error",
+            Self::Throttle => "throttle",
+            Self::Kill => "kill",
         })
     }
 }
@@ -101,6 +107,16 @@ pub enum CutWhen {
     After,
 }
 
+/// What a killed server comes back with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StateAfter {
+    /// Everything it had acknowledged.
+    Kept,
+    /// Its streams, new and empty.
+    Lost,
+}
+
 /// `[[fault]]`: something that goes wrong with the local stream for a while.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -118,7 +134,8 @@ pub struct InjectedFault {
     /// The operations that are touched, such as `PutRecords`. Absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<String>,
-    /// latency, drop, error: the share of calls that are touched, above 0 and up to 1. Absent: all.
+    /// latency, drop, error: the share of calls that are touched, above 0 and up to 1; throttle: of records, and of reads.
+    /// Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = 0.1)]
     pub share: Option<f64>,
@@ -158,4 +175,12 @@ pub struct InjectedFault {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = 503)]
     pub status: Option<u32>,
+    /// throttle: the number of the shard that is touched, from 0. Absent: every shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 3)]
+    pub shard: Option<u32>,
+    /// kill: what the server comes back with. Absent: everything it had acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = StateAfter::Lost)]
+    pub state: Option<StateAfter>,
 }

@@ -20,11 +20,11 @@ mod usage;
 mod validate;
 
 pub use error::{Mistake, ScenarioError};
-pub use fault::{CutWhen, Distribution, FaultKind, InjectedFault, OPERATIONS};
+pub use fault::{CutWhen, Distribution, FaultKind, InjectedFault, OPERATIONS, StateAfter};
 pub use metric::{Hop, SloMetric};
 pub use model::*;
 pub use overrides::Overrides;
-pub use read::{parse, read};
+pub use read::{parse, read, read_faults};
 pub use schema::{effective, schema};
 pub use shipped::{Listed, list, shipped};
 pub use units::{ByteSize, Span};

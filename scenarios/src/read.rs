@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     error::{ScenarioError, Text, mistake, mistakes},
+    fault::InjectedFault,
     model::Scenario,
     nearest::nearest,
     overrides::Overrides,
@@ -73,6 +74,30 @@ pub fn parse(name: &str, text: &str, overrides: &Overrides) -> Result<Scenario, 
     };
     mistakes(validate::check(&scenario, &root), &texts)?;
     Ok(scenario)
+}
+
+/// Reads a file of `[[fault]]` tables and nothing else.
+///
+/// # Errors
+/// [`ScenarioError`]: the file is missing or unreadable, or a fault is wrong.
+pub fn read_faults(path: &Path) -> Result<Vec<InjectedFault>, ScenarioError> {
+    let text = read_text(path).map_err(|cause| ScenarioError::Unreadable {
+        path: path.to_owned(),
+        cause,
+        help: "give a TOML file of [[fault]] tables".to_owned(),
+    })?;
+    let texts = [Text { name: path.display().to_string(), text: text.clone() }];
+    let root = Node::parse(&text, 0).map_err(|fault| mistake(fault, &texts))?;
+    mistakes(shape::check_faults(&root), &texts)?;
+    let faults = match serde_json::from_value::<Vec<InjectedFault>>(root.at("fault").to_json()) {
+        Ok(faults) => faults,
+        Err(error) => {
+            let fault = root.fault(format!("these are no faults: {error}"), "see `millrace scenario schema`");
+            return Err(mistake(fault, &texts));
+        }
+    };
+    mistakes(validate::check_faults(&faults, &root), &texts)?;
+    Ok(faults)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

@@ -1,7 +1,7 @@
 //! Is every section, key and value of the kind that the language has? Walks the tree along the JSON schema, so that
 //! the published schema, the types and these errors cannot disagree, and says for each mistake what to write instead.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -19,6 +19,17 @@ pub(crate) fn check(root: &Node) -> Vec<Fault> {
     let schema = schema::shared();
     let mut walk = Walk { schema, faults: Vec::new() };
     walk.node(root, schema, "");
+    walk.faults
+}
+
+/// The same for a file that holds faults and nothing else.
+pub(crate) fn check_faults(root: &Node) -> Vec<Fault> {
+    static ONLY_FAULTS: LazyLock<Value> = LazyLock::new(|| {
+        let fault = &schema::shared()["properties"]["fault"];
+        serde_json::json!({ "type": "object", "properties": { "fault": fault }, "required": ["fault"] })
+    });
+    let mut walk = Walk { schema: schema::shared(), faults: Vec::new() };
+    walk.node(root, &ONLY_FAULTS, "");
     walk.faults
 }
 

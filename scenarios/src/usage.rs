@@ -25,8 +25,9 @@ const KEYS: [(&str, &[KeyKind]); 5] = [
     ("hot_share", &[KeyKind::HotSet]),
 ];
 
-const FAULT: [(&str, &[FaultKind]); 10] = [
-    ("share", &[FaultKind::Latency, FaultKind::Drop, FaultKind::Error]),
+const FAULT: [(&str, &[FaultKind]); 13] = [
+    ("operations", &[FaultKind::Latency, FaultKind::Stall, FaultKind::Drop, FaultKind::Error, FaultKind::Throttle]),
+    ("share", &[FaultKind::Latency, FaultKind::Drop, FaultKind::Error, FaultKind::Throttle]),
     ("latency", &[FaultKind::Latency]),
     ("distribution", &[FaultKind::Latency]),
     ("p50", &[FaultKind::Latency]),
@@ -36,6 +37,8 @@ const FAULT: [(&str, &[FaultKind]); 10] = [
     ("mean", &[FaultKind::Latency]),
     ("when", &[FaultKind::Drop]),
     ("status", &[FaultKind::Error]),
+    ("shard", &[FaultKind::Throttle]),
+    ("state", &[FaultKind::Kill]),
 ];
 
 /// Keys of `[source]` that its kind does not use, each with the kinds that do.
@@ -83,7 +86,7 @@ mod tests {
         };
         assert_eq!(source, sorted(names("Source")));
         assert_eq!(keys, sorted(names("Keys")));
-        let every_fault_has = ["at", "for", "operations"].map(str::to_owned);
+        let every_fault_has = ["at", "for"].map(str::to_owned);
         let faults = FAULT.iter().map(|(key, _)| (*key).to_owned()).chain(every_fault_has).collect();
         assert_eq!(sorted(faults), sorted(names("InjectedFault")));
     }

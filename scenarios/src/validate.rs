@@ -4,6 +4,7 @@
 
 use crate::{
     error::Fault,
+    fault::InjectedFault,
     model::{Query, Scenario, Slo},
     tree::Node,
 };
@@ -28,6 +29,11 @@ pub(crate) fn check(scenario: &Scenario, root: &Node) -> Vec<Fault> {
     faults.extend(fault::check(&scenario.fault, root.at("fault")));
     faults.extend(slos(&scenario.slo, root.at("slo")));
     faults
+}
+
+/// The same for faults alone.
+pub(crate) fn check_faults(faults: &[InjectedFault], root: &Node) -> Vec<Fault> {
+    fault::check(faults, root.at("fault"))
 }
 
 /// A name that is safe as part of a file name.

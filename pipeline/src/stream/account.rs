@@ -13,6 +13,7 @@ use super::{
     control::ControlQuota,
     data_stream::{DataStream, StreamSettings},
     error::{ApiError, ErrorKind},
+    faults::Injector,
     meta::{AccountMeta, StreamMeta, StreamMode, StreamShape, StreamStatus, Transition},
     metrics::StreamMetrics,
     quota::{AccountLimits, Quotas},
@@ -37,6 +38,8 @@ pub(crate) struct AccountSettings {
     /// How long a stream stays CREATING, UPDATING or DELETING.
     pub(crate) settle_us: u64,
     pub(crate) quotas: Quotas,
+    /// What goes wrong on purpose; absent: nothing.
+    pub(crate) faults: Option<Arc<Injector>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -55,6 +58,7 @@ pub(crate) struct Account {
     /// How long a stream stays CREATING, UPDATING or DELETING.
     settle_us: u64,
     quotas: Quotas,
+    faults: Option<Arc<Injector>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Sealer,
     /// Which consumer reads which shard.
@@ -127,6 +131,7 @@ impl Account {
             settle_us: settings.settle_us,
             control: ControlQuota::new(settings.quotas.control),
             quotas: settings.quotas,
+            faults: settings.faults,
             clock: settings.clock,
             sealer: Sealer::new(key),
             seats: Seats::default(),
@@ -136,6 +141,7 @@ impl Account {
     fn stream_settings(&self, name: &str, created_us: u64) -> StreamSettings {
         StreamSettings {
             quotas: self.quotas.clone(),
+            faults: self.faults.clone(),
             capacity: Arc::clone(&self.capacity),
             journal: self.wal.as_ref().map(|wal| wal.journal(name, created_us)),
         }

@@ -20,6 +20,8 @@ use super::{
     quota::Bucket,
 };
 
+/// The longest name of a stream.
+const MAX_NAME_BYTES: usize = 128;
 /// Buckets that are kept; full ones are forgotten beyond, for a bucket that is made anew is full.
 const MAX_BUCKETS: usize = 4_096;
 
@@ -91,8 +93,8 @@ impl ControlQuota {
         let Some((per_s, scope)) = rate(operation).filter(|_| self.enforced) else { return Ok(()) };
         let stream = match scope {
             Scope::Account => String::new(),
-            // What names no stream is refused for that.
-            Scope::Stream => match stream_of(body) {
+            // What names no stream that there can be is refused for that.
+            Scope::Stream => match stream_of(body).filter(|name| name.len() <= MAX_NAME_BYTES) {
                 Some(stream) => stream,
                 None => return Ok(()),
             },
@@ -100,6 +102,10 @@ impl ControlQuota {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MAX_BUCKETS {
             buckets.retain(|_, bucket| !bucket.is_full(now_us));
+            if buckets.len() >= MAX_BUCKETS {
+                // Thousands of streams are managed within a second: what cannot be counted is let in.
+                return Ok(());
+            }
         }
         let bucket =
             buckets.entry((operation, stream.clone())).or_insert_with(|| Bucket::new(u64::from(per_s), per_s, now_us));
@@ -191,7 +197,15 @@ mod tests {
             calls(&quota, Operation::ListStreamConsumers, &stream.to_string(), T0_US + stream * 1_000);
         }
         let kept = quota.buckets.lock().unwrap().len();
-        assert!(kept <= MAX_BUCKETS + 1, "{kept}");
+        assert!(kept <= MAX_BUCKETS, "{kept}");
+        // Also when none is full again.
+        let quota = ControlQuota::new(true);
+        for stream in 0..2 * MAX_BUCKETS {
+            calls(&quota, Operation::ListStreamConsumers, &stream.to_string(), T0_US);
+        }
+        assert_eq!(quota.buckets.lock().unwrap().len(), MAX_BUCKETS);
+        calls(&quota, Operation::ListStreamConsumers, &"x".repeat(10_000), T0_US + 10_000_000);
+        assert!(quota.buckets.lock().unwrap().keys().all(|(_, name)| name.len() <= MAX_NAME_BYTES));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 use super::{
     capacity::Capacity,
     error::ApiError,
+    faults::Injector,
     journal::{Journal, JournalError},
     meta::{Closing, ShardMeta, StreamMeta, StreamShape, StreamStatus, Transition},
     metrics::StreamCounts,
@@ -21,6 +22,8 @@ use super::{
 #[derive(Debug, Clone)]
 pub(crate) struct StreamSettings {
     pub(crate) quotas: Quotas,
+    /// What goes wrong on purpose; absent: nothing.
+    pub(crate) faults: Option<Arc<Injector>>,
     pub(crate) capacity: Arc<Capacity>,
     /// Where its records are written down; absent: nowhere.
     pub(crate) journal: Option<Arc<dyn Journal>>,
@@ -212,6 +215,7 @@ fn shard_settings(meta: &StreamMeta, settings: &StreamSettings, retention_us: &A
         max_record_bytes: meta.max_record_bytes() as u64,
         stream: meta.name.clone(),
         quotas: settings.quotas.clone(),
+        faults: settings.faults.clone(),
         capacity: Arc::clone(&settings.capacity),
         journal: settings.journal.as_ref().map(Arc::clone),
     }
@@ -255,7 +259,8 @@ mod tests {
 
     fn stream(shards: u32) -> DataStream {
         let shape = StreamShape::provisioned(shards, 3_600_000_000);
-        let settings = StreamSettings { quotas: Quotas::off(), capacity: Capacity::new(1 << 20), journal: None };
+        let settings =
+            StreamSettings { quotas: Quotas::off(), faults: None, capacity: Capacity::new(1 << 20), journal: None };
         let transition = Transition { status: StreamStatus::Active, settles_us: 0 };
         DataStream::new("s", "arn".to_owned(), shape, transition, 1_000_000, settings)
     }

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use millrace_scenarios::{CutWhen, Distribution, FaultKind, InjectedFault};
+use millrace_scenarios::{CutWhen, Distribution, FaultKind, InjectedFault, StateAfter};
 
 use self::draw::{Draws, Latency, Purpose};
 use super::{error::ErrorKind, operations::Operation};
@@ -50,6 +50,9 @@ enum Effect {
     Stall,
     Cut(Option<CutWhen>),
     Fail(ErrorKind),
+    /// Of one shard, or of every one.
+    Throttle(Option<u32>),
+    Kill(StateAfter),
 }
 
 /// How a call ends.
@@ -99,6 +102,10 @@ impl FaultPlan {
     ) -> Decision {
         let mut decision = Decision { delay_us: 0, outcome: Outcome::Answered };
         for (index, fault) in self.faults.iter().enumerate() {
+            // These do not happen to calls: shards and the server ask for them.
+            if matches!(fault.effect, Effect::Throttle(_) | Effect::Kill(_)) {
+                continue;
+            }
             let draws = Draws::new(self.seed, index as u64, call_number);
             if !fault.touches(since_start_us, operation, draws) {
                 continue;
@@ -120,12 +127,48 @@ impl FaultPlan {
                     decision.outcome = Outcome::Failed(kind);
                     0
                 }
+                Effect::Throttle(_) | Effect::Kill(_) => 0,
             };
             decision.delay_us = decision.delay_us.saturating_add(delay_us);
             touch(index);
         }
         decision
     }
+
+    /// The first fault that refuses this record or read of a shard, if one does.
+    fn throttle(&self, since_start_us: u64, operations: &[Operation], shard: u32, number: u64) -> Option<usize> {
+        self.faults.iter().enumerate().position(|(index, fault)| {
+            let draws = Draws::new(self.seed, index as u64, number);
+            matches!(fault.effect, Effect::Throttle(only) if only.is_none_or(|only| only == shard))
+                && operations.iter().any(|operation| fault.touches(since_start_us, *operation, draws))
+        })
+    }
+
+    /// When the server is to be gone, since the plan began, for how long, and with what it comes back; with the fault's
+    /// place in the plan.
+    fn kills(&self) -> impl Iterator<Item = (usize, PlannedKill)> {
+        self.faults.iter().enumerate().filter_map(|(index, fault)| match fault.effect {
+            Effect::Kill(state) => {
+                Some((index, PlannedKill { from_us: fault.from_us, down_us: fault.to_us - fault.from_us, state }))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether the server is to lose its state at some time.
+    #[must_use]
+    pub fn loses_state(&self) -> bool {
+        self.kills().any(|(_, kill)| kill.state == StateAfter::Lost)
+    }
+}
+
+/// A time for the server to be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlannedKill {
+    /// Since the plan began, microseconds.
+    pub(crate) from_us: u64,
+    pub(crate) down_us: u64,
+    pub(crate) state: StateAfter,
 }
 
 impl Planned {
@@ -147,6 +190,8 @@ fn planned(fault: &InjectedFault) -> Result<Planned, FaultPlanError> {
             FaultKind::Drop => Effect::Cut(fault.when),
             FaultKind::Error if fault.status == Some(503) => Effect::Fail(ErrorKind::ServiceUnavailable),
             FaultKind::Error => Effect::Fail(ErrorKind::InternalFailure),
+            FaultKind::Throttle => Effect::Throttle(fault.shard),
+            FaultKind::Kill => Effect::Kill(fault.state.unwrap_or(StateAfter::Kept)),
         },
         from_us,
         to_us: from_us.saturating_add(fault.duration.as_us()),
@@ -175,7 +220,7 @@ pub struct FaultCount {
     pub from_us: u64,
     /// When it was over, microseconds since the plan began.
     pub to_us: u64,
-    /// Calls it touched until now.
+    /// What it touched until now: calls; records and reads of a throttled shard; or how often it killed the server.
     pub calls: u64,
 }
 
@@ -187,6 +232,8 @@ pub(crate) struct Injector {
     start_us: AtomicU64,
     /// Calls since the plan began.
     calls: AtomicU64,
+    /// Records and reads that shards have asked about.
+    asked: AtomicU64,
     /// Calls that each fault has touched.
     touched: Vec<AtomicU64>,
 }
@@ -194,7 +241,7 @@ pub(crate) struct Injector {
 impl Injector {
     pub(crate) fn new(plan: FaultPlan) -> Self {
         let touched = plan.faults.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { plan, start_us: AtomicU64::new(u64::MAX), calls: AtomicU64::new(0), touched }
+        Self { plan, start_us: AtomicU64::new(u64::MAX), calls: AtomicU64::new(0), asked: AtomicU64::new(0), touched }
     }
 
     /// Fixes the time that the plan's times are counted from.
@@ -208,11 +255,27 @@ impl Injector {
             return Decision { delay_us: 0, outcome: Outcome::Answered };
         };
         let call_number = self.calls.fetch_add(1, Ordering::Relaxed);
-        self.plan.decide(since_start_us, operation, call_number, |index| {
-            if let Some(touched) = self.touched.get(index) {
-                touched.fetch_add(1, Ordering::Relaxed);
-            }
-        })
+        self.plan.decide(since_start_us, operation, call_number, |index| self.touch(index))
+    }
+
+    /// Whether a shard refuses its next record or read, which these operations bring.
+    pub(crate) fn throttles(&self, now_us: u64, operations: &[Operation], shard: u32) -> bool {
+        let Some(since_start_us) = now_us.checked_sub(self.start_us.load(Ordering::Relaxed)) else { return false };
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let fault = self.plan.throttle(since_start_us, operations, shard, number);
+        fault.inspect(|index| self.touch(*index)).is_some()
+    }
+
+    /// The times for the server to be gone.
+    pub(crate) fn kills(&self) -> Vec<(usize, PlannedKill)> {
+        self.plan.kills().collect()
+    }
+
+    /// Counts what a fault did.
+    pub(crate) fn touch(&self, index: usize) {
+        if let Some(touched) = self.touched.get(index) {
+            touched.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn counts(&self) -> Vec<FaultCount> {

@@ -10,6 +10,7 @@ use hyper_util::{
         graceful::{GracefulShutdown, Watcher},
     },
 };
+use millrace_scenarios::StateAfter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -99,20 +100,11 @@ impl Default for ServerConfig {
     }
 }
 
-/// What a killed server comes back with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StateAfterKill {
-    /// Everything it had acknowledged.
-    Kept,
-    /// Its streams, new and empty.
-    Lost,
-}
-
 /// An order to be gone for a while.
 #[derive(Debug, Clone, Copy)]
 struct Kill {
     down: Duration,
-    state: StateAfterKill,
+    state: StateAfter,
 }
 
 /// A running Kinesis-compatible server. Dropping it stops it; [`Self::shutdown`] lets calls under way end first.
@@ -136,11 +128,13 @@ impl StreamServer {
     pub fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let runtime = tokio::runtime::Handle::try_current()?;
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let faults = (!config.faults.is_empty()).then(|| Arc::new(Injector::new(config.faults)));
         let settings = AccountSettings {
             capacity_bytes: config.capacity_bytes,
             retention_us: microseconds(config.retention),
             settle_us: microseconds(config.settle),
             quotas: config.quotas,
+            faults: faults.clone(),
             clock: config.clock,
         };
         let _entered = runtime.enter();
@@ -159,10 +153,10 @@ impl StreamServer {
         let listener = self::listen(config.address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
-        let faults = (!config.faults.is_empty()).then(|| Arc::new(Injector::new(config.faults)));
         let gateway = Gateway::new(Arc::clone(&premises), config.patience, config.credentials, faults.clone());
         let life = watch::Sender::new(());
-        let door = Door { gateway: Arc::new(gateway), tls: tls.clone(), patience: config.patience, life: life.subscribe() };
+        let door =
+            Door { gateway: Arc::new(gateway), tls: tls.clone(), patience: config.patience, life: life.subscribe() };
         let (kill, kills) = mpsc::unbounded_channel();
         let serving = Serving { address, premises: Arc::clone(&premises), life, kills };
         let serving = runtime.spawn(serving.serve(listener, door, stopped));
@@ -192,8 +186,19 @@ impl StreamServer {
 
     /// Fixes the time that the faults' times are counted from, microseconds since 1970 UTC. Until then nothing goes wrong.
     pub fn start_faults(&self, at_us: u64) {
-        if let Some(faults) = &self.faults {
-            faults.start(at_us);
+        let Some(faults) = &self.faults else { return };
+        faults.start(at_us);
+        for (index, kill) in faults.kills() {
+            let (faults, orders, clock) =
+                (Arc::clone(faults), self.kill.clone(), self.premises.account().clock.now_us());
+            let wait_us = at_us.saturating_add(kill.from_us).saturating_sub(clock);
+            let order = Kill { down: Duration::from_micros(kill.down_us), state: kill.state };
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(wait_us)).await;
+                if orders.send(order).is_ok() {
+                    faults.touch(index);
+                }
+            });
         }
     }
 
@@ -212,7 +217,7 @@ impl StreamServer {
     /// Ends every connection and closes the port as if the process had been killed, and takes the port again after a
     /// time: with everything that was acknowledged, or with the same streams, new and empty. A server that keeps its
     /// streams in a folder loses nothing.
-    pub fn kill(&self, down: Duration, state: StateAfterKill) {
+    pub fn kill(&self, down: Duration, state: StateAfter) {
         // A server that ends is as good as killed.
         let _ended = self.kill.send(Kill { down, state });
     }
@@ -299,7 +304,7 @@ impl Serving {
     async fn die(&self, kill: Kill) -> TcpListener {
         self.life.send_replace(());
         let back = Instant::now() + kill.down;
-        if kill.state == StateAfterKill::Lost
+        if kill.state == StateAfter::Lost
             && let Err(error) = self.premises.lose_state()
         {
             tracing::error!(%error, "the killed stream could not be made anew and keeps its state");

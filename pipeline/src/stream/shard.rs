@@ -7,10 +7,12 @@ use tokio::sync::watch;
 use super::{
     batch::{Batch, Block},
     capacity::{Capacity, Reservation},
+    faults::Injector,
     journal::Journal,
     log::{Log, Slice},
     meta::ShardMeta,
     metrics::ShardMetrics,
+    operations::Operation,
     quota::{Quotas, ReadQuota, WriteQuota},
     routing::HashRange,
     sequence::SequenceNumber,
@@ -20,6 +22,9 @@ use super::{
 pub(crate) const MAX_READ_RECORDS: usize = 10_000;
 /// Bytes of data and partition keys of one GetRecords answer at most (AWS: 10 MiB).
 pub(crate) const MAX_READ_BYTES: usize = 10 << 20;
+
+/// What brings records to a shard.
+const WRITES: [Operation; 2] = [Operation::PutRecord, Operation::PutRecords];
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +80,7 @@ pub(crate) struct Shard {
     retention_us: Arc<AtomicU64>,
     capacity: Arc<Capacity>,
     journal: Option<Arc<dyn Journal>>,
+    faults: Option<Arc<Injector>>,
     /// Tells those who wait that there is more to read, or that the shard was closed.
     changes: watch::Sender<()>,
     state: Mutex<State>,
@@ -108,6 +114,8 @@ pub(crate) struct ShardSettings {
     pub(crate) max_record_bytes: u64,
     pub(crate) stream: String,
     pub(crate) quotas: Quotas,
+    /// What goes wrong on purpose; absent: nothing.
+    pub(crate) faults: Option<Arc<Injector>>,
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) journal: Option<Arc<dyn Journal>>,
 }
@@ -129,6 +137,7 @@ impl Shard {
             retention_us: Arc::clone(&settings.retention_us),
             capacity: Arc::clone(&settings.capacity),
             journal: settings.journal.as_ref().map(Arc::clone),
+            faults: settings.faults.clone(),
             changes: watch::Sender::new(()),
             state: Mutex::new(State {
                 log: Log::starting_at(facts.closed.map_or(1, |closing| closing.end_index)),
@@ -203,7 +212,7 @@ impl Shard {
         self.trim_locked(&mut state, now_us);
         let mut throttled = 0;
         for (size, outcome) in block.sizes().zip(outcomes.iter_mut()) {
-            let admitted = state.write.admit(now_us, size);
+            let admitted = !self.fails(now_us, &WRITES) && state.write.admit(now_us, size);
             throttled += usize::from(!admitted);
             *outcome = if admitted { Outcome::Stored } else { Outcome::Throttled };
         }
@@ -230,6 +239,11 @@ impl Shard {
         drop(state);
         self.tell();
         Some(first)
+    }
+
+    /// Whether a fault refuses what these operations bring.
+    fn fails(&self, now_us: u64, operations: &[Operation]) -> bool {
+        self.faults.as_ref().is_some_and(|faults| faults.throttles(now_us, operations, self.number))
     }
 
     /// Puts a batch back that a journal had kept. `false`: it does not fit into the memory. The shard's first may begin
@@ -259,7 +273,7 @@ impl Shard {
     pub(crate) fn read(&self, now_us: u64, position: u64, max_records: usize) -> Result<ReadBatch, ReadThrottled> {
         let mut state = self.lock();
         self.trim_locked(&mut state, now_us);
-        if !state.read.admit_call(now_us) {
+        if self.fails(now_us, &[Operation::GetRecords]) || !state.read.admit_call(now_us) {
             state.counts.throttled_reads += 1;
             return Err(ReadThrottled);
         }
@@ -284,7 +298,7 @@ impl Shard {
     /// Takes one GetShardIterator call from the read limits.
     pub(crate) fn admit_iterator(&self, now_us: u64) -> Result<(), ReadThrottled> {
         let mut state = self.lock();
-        if !state.read.admit_iterator(now_us) {
+        if self.fails(now_us, &[Operation::GetShardIterator]) || !state.read.admit_iterator(now_us) {
             state.counts.throttled_reads += 1;
             return Err(ReadThrottled);
         }
@@ -385,6 +399,7 @@ mod tests {
 
     fn journaled(quotas: Quotas, capacity_bytes: u64, journal: Option<Arc<dyn Journal>>) -> Shard {
         let settings = ShardSettings {
+            faults: None,
             retention_us: Arc::new(AtomicU64::new(60_000_000)),
             max_record_bytes: 1 << 20,
             stream: "s".to_owned(),

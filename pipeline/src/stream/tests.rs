@@ -54,7 +54,8 @@ impl Bench {
     fn of(quotas: Quotas, capacity_bytes: u64, retention_us: u64, settle_us: u64) -> Self {
         let clock = Arc::new(ManualClock::new(T0_US));
         let clock_of_account: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let settings = AccountSettings { capacity_bytes, retention_us, settle_us, quotas, clock: clock_of_account };
+        let settings =
+            AccountSettings { capacity_bytes, retention_us, settle_us, quotas, faults: None, clock: clock_of_account };
         Self { account: Arc::new(Account::new(settings)), clock }
     }
 

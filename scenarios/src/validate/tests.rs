@@ -284,6 +284,9 @@ fn faults_say_what_their_kind_needs_and_nothing_else() {
         "kind = \"stall\"",
         "kind = \"drop\"\nshare = 0.5\nwhen = \"after\"\noperations = [\"PutRecords\", \"GetRecords\"]",
         "kind = \"error\"\nstatus = 503",
+        "kind = \"throttle\"\nshard = 3\nshare = 0.5\noperations = [\"PutRecords\"]",
+        "kind = \"kill\"",
+        "kind = \"kill\"\nstate = \"lost\"",
         "kind = \"latency\"\nlatency = \"20ms\"",
         "kind = \"latency\"\ndistribution = \"lognormal\"\np50 = \"5ms\"\np99 = \"50ms\"",
         "kind = \"latency\"\ndistribution = \"uniform\"\nmin = \"0s\"\nmax = \"50ms\"",
@@ -294,8 +297,10 @@ fn faults_say_what_their_kind_needs_and_nothing_else() {
     let lognormal = "kind = \"latency\"\ndistribution = \"lognormal\"";
     for (bad, mark, message) in [
         ("kind = \"stal\"", "stal", "`fault.0.kind`"),
-        ("kind = \"stall\"\nshard = 3", "shard = 3", "shard"),
-        ("kind = \"stall\"\nshare = 0.5", "share", "latency or drop or error only"),
+        ("kind = \"stall\"\nshard = 3", "shard", "throttle only"),
+        ("kind = \"stall\"\nshare = 0.5", "share", "latency or drop or error or throttle only"),
+        ("kind = \"error\"\nstate = \"lost\"", "state", "kill only"),
+        ("kind = \"kill\"\noperations = [\"PutRecords\"]", "operations", "only"),
         ("kind = \"error\"\nwhen = \"after\"", "when", "drop only"),
         ("kind = \"error\"\nstatus = 404", "404", "500 or 503"),
         ("kind = \"error\"\nshare = 0", "share = 0", "above 0"),

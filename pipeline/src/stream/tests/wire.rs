@@ -13,8 +13,10 @@ use tokio::{
     net::TcpStream,
 };
 
+use millrace_scenarios::StateAfter;
+
 use super::entries;
-use crate::stream::{Quotas, ServeError, ServerConfig, StateAfterKill, StreamServer};
+use crate::stream::{Quotas, ServeError, ServerConfig, StreamServer};
 
 const JSON: &str = "application/x-amz-json-1.1";
 
@@ -414,7 +416,7 @@ async fn put_patiently(server: &StreamServer) -> String {
 async fn a_killed_server_cuts_its_connections_and_comes_back_on_its_port_with_or_without_its_records() {
     let server = server(Quotas::off());
     put_patiently(&server).await;
-    for (state, stored) in [(StateAfterKill::Kept, 2), (StateAfterKill::Lost, 1)] {
+    for (state, stored) in [(StateAfter::Kept, 2), (StateAfter::Lost, 1)] {
         let mut idle = TcpStream::connect(server.address()).await.unwrap();
         let patience = Duration::from_secs(60);
         tokio::time::sleep(Duration::from_millis(50)).await;

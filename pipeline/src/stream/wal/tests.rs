@@ -34,6 +34,7 @@ impl Kept {
             retention_us: 24 * HOUR_US,
             settle_us: 0,
             quotas: Quotas::off(),
+            faults: None,
             clock: of_account,
         };
         Ok(Self { account: Arc::new(Account::open(settings, folder)?), clock })
