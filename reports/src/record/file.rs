@@ -71,7 +71,7 @@ mod tests {
         record.schema_version = "2.0".to_owned();
         let path = record.write(folder.path()).unwrap();
         let error = RunRecord::read(&path).unwrap_err().to_string();
-        assert!(error.contains("schema version 2.0, this Millrace reads 1.0"), "{error}");
+        assert!(error.contains("schema version 2.0, this Millrace reads 1.1"), "{error}");
         assert!(error.contains("run.json"), "{error}");
 
         record.schema_version = "1.9".to_owned();
