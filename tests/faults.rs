@@ -119,6 +119,7 @@ fn faulty(fault: &str) -> (serde_json::Value, String) {
     let out = folder.path().join("run");
     let mut command = millrace();
     command.args(["load", "sensors", "--rate", "200", "--for", "4s", "--set", "slo=[]"]);
+    command.args(["--set", r#"keys={kind = "uniform", distinct = 1000}"#]);
     command.args(["--set", "delivery.buffer_interval=1s", "--set", &format!("fault=[{{{fault}}}]"), "--out"]);
     let output = support::run(command.arg(&out));
     assert!(matches!(output.status.code(), Some(0 | 4)), "{}", output.status);

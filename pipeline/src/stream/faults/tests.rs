@@ -125,3 +125,38 @@ proptest! {
         prop_assert_ne!(all(seed), all(seed.wrapping_add(1)));
     }
 }
+
+#[test]
+fn a_throttled_shard_refuses_its_share_while_the_fault_lasts_and_no_other_shard_does() {
+    let throttle = |seed| {
+        let fault = serde_json::json!({
+            "kind": "throttle", "at": "10s", "for": "5s", "shard": 2, "share": 0.3, "operations": ["PutRecords"],
+        });
+        Injector::new(FaultPlan::new(&[serde_json::from_value(fault).unwrap()], seed).unwrap())
+    };
+    const ASKED: usize = 10_000;
+    let refused = |injector: &Injector, at_us: u64, operation: Operation, shard: u32| -> Vec<bool> {
+        (0..ASKED).map(|_| injector.throttles(at_us, &[Operation::PutRecord, operation], shard)).collect()
+    };
+    let count = |refused: &[bool]| refused.iter().filter(|refused| **refused).count();
+    let injector = throttle(7);
+    assert_eq!(count(&refused(&injector, 12_000_000, Operation::PutRecords, 2)), 0, "it has not begun");
+    injector.start(0);
+    let first = refused(&injector, 10_000_000, Operation::PutRecords, 2);
+    // A binomial's five standard deviations are 229.
+    assert!(count(&first).abs_diff(3_000) < 229, "{}", count(&first));
+    assert_eq!(injector.counts()[0].calls, count(&first) as u64);
+    for (at_us, operation, shard) in [
+        (9_999_999, Operation::PutRecords, 2),
+        (15_000_000, Operation::PutRecords, 2),
+        (12_000_000, Operation::GetRecords, 2),
+        (12_000_000, Operation::PutRecords, 1),
+    ] {
+        assert_eq!(count(&refused(&injector, at_us, operation, shard)), 0, "{at_us} {operation:?} {shard}");
+    }
+    let (same, other) = (throttle(7), throttle(8));
+    same.start(0);
+    other.start(0);
+    assert_eq!(refused(&same, 14_999_999, Operation::PutRecords, 2), first);
+    assert_ne!(refused(&other, 14_999_999, Operation::PutRecords, 2), first);
+}
