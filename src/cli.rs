@@ -160,7 +160,7 @@ pub(crate) struct ServeArgs {
     /// Answer only calls that are signed with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` of this environment.
     #[arg(long)]
     pub(crate) require_credentials: bool,
-    /// A TOML file of [[fault]] tables: what goes wrong on purpose, counted from the start of the server.
+    /// A TOML file of `[[fault]]` tables: what goes wrong on purpose, counted from the start of the server.
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
     /// Seed of the faults' draws.
