@@ -22,6 +22,8 @@ use super::{
 
 /// The longest name of a stream.
 const MAX_NAME_BYTES: usize = 128;
+/// How often full buckets are looked for at most.
+const SWEEP_US: u64 = 100_000;
 /// Buckets that are kept; full ones are forgotten beyond, for a bucket that is made anew is full.
 const MAX_BUCKETS: usize = 4_096;
 
@@ -79,8 +81,15 @@ const fn rate(operation: Operation) -> Option<(u32, Scope)> {
 #[derive(Debug)]
 pub(crate) struct ControlQuota {
     enforced: bool,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
     /// By operation, and by stream where it is counted for each.
-    buckets: Mutex<HashMap<(Operation, String), Bucket>>,
+    kept: HashMap<(Operation, String), Bucket>,
+    /// When the full ones were last looked for.
+    swept_us: u64,
 }
 
 impl ControlQuota {
@@ -100,15 +109,16 @@ impl ControlQuota {
             },
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MAX_BUCKETS {
-            buckets.retain(|_, bucket| !bucket.is_full(now_us));
-            if buckets.len() >= MAX_BUCKETS {
-                // Thousands of streams are managed within a second: what cannot be counted is let in.
-                return Ok(());
-            }
+        if buckets.kept.len() >= MAX_BUCKETS && now_us.saturating_sub(buckets.swept_us) >= SWEEP_US {
+            buckets.swept_us = now_us;
+            buckets.kept.retain(|_, bucket| !bucket.is_full(now_us));
         }
-        let bucket =
-            buckets.entry((operation, stream.clone())).or_insert_with(|| Bucket::new(u64::from(per_s), per_s, now_us));
+        let key = (operation, stream.clone());
+        if buckets.kept.len() >= MAX_BUCKETS && !buckets.kept.contains_key(&key) {
+            // Thousands of streams are managed within a second: what cannot be counted is let in.
+            return Ok(());
+        }
+        let bucket = buckets.kept.entry(key).or_insert_with(|| Bucket::new(u64::from(per_s), per_s, now_us));
         if bucket.take_one(now_us) {
             return Ok(());
         }
@@ -196,16 +206,16 @@ mod tests {
         for stream in 0..3 * MAX_BUCKETS as u64 {
             calls(&quota, Operation::ListStreamConsumers, &stream.to_string(), T0_US + stream * 1_000);
         }
-        let kept = quota.buckets.lock().unwrap().len();
+        let kept = quota.buckets.lock().unwrap().kept.len();
         assert!(kept <= MAX_BUCKETS, "{kept}");
         // Also when none is full again.
         let quota = ControlQuota::new(true);
         for stream in 0..2 * MAX_BUCKETS {
             calls(&quota, Operation::ListStreamConsumers, &stream.to_string(), T0_US);
         }
-        assert_eq!(quota.buckets.lock().unwrap().len(), MAX_BUCKETS);
+        assert_eq!(quota.buckets.lock().unwrap().kept.len(), MAX_BUCKETS);
         calls(&quota, Operation::ListStreamConsumers, &"x".repeat(10_000), T0_US + 10_000_000);
-        assert!(quota.buckets.lock().unwrap().keys().all(|(_, name)| name.len() <= MAX_NAME_BYTES));
+        assert!(quota.buckets.lock().unwrap().kept.keys().all(|(_, name)| name.len() <= MAX_NAME_BYTES));
     }
 
     #[test]
