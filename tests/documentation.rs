@@ -59,7 +59,9 @@ fn documents() -> Vec<PathBuf> {
 }
 
 /// What stands for the binary in a script. A machine that is busy with other things may honestly make a run
-/// harness-limited (exit 4); then every other line of its verdict has to be ticked, and the block goes on.
+/// harness-limited (exit 4); then every other line of its verdict has to be ticked, and the block goes on. A command
+/// line that is wrong (exit 2) is noted even where a document shows how a failure looks: only a scenario is broken on
+/// purpose.
 const STAND_IN: &str = r#"set -euo pipefail
 millrace() {
   local said code=0
@@ -70,6 +72,7 @@ millrace() {
     code=0
   fi
   rm "$said"
+  if [ "$code" = 2 ] && [ "$1" != scenario ]; then echo "$*" >> misused; fi
   return "$code"
 }
 "#;
@@ -98,7 +101,13 @@ fn run(document: &Path) {
         let output = bash(&script(&block), Path::new(env!("CARGO_BIN_EXE_millrace")), folder.path());
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{place}: {}\n{}\n{out}{err}", output.status, block.commands.join("\n"));
+        assert_eq!(misused(folder.path()), None, "{place}: the command line is wrong\n{out}{err}");
     }
+}
+
+/// The command lines that were wrong, if any were.
+fn misused(folder: &Path) -> Option<String> {
+    fs::read_to_string(folder.join("misused")).ok()
 }
 
 #[test]
@@ -135,6 +144,19 @@ fn a_run_that_only_the_machine_spoiled_is_no_failure_and_any_other_is() {
         let output = bash(&script(&block), &stand_in, folder.path());
         assert_eq!(output.status.success(), passes, "exit {code}, {said}");
         assert_eq!(String::from_utf8_lossy(&output.stdout).contains("after"), passes, "exit {code}, {said}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_noticed_where_a_failure_is_shown_and_a_broken_scenario_is_not() {
+    for (command, wrong) in [("run x --set a=b", Some("run x --set a=b\n")), ("scenario check x", None)] {
+        let folder = tempfile::tempdir().unwrap();
+        let stand_in = folder.path().join("stand-in");
+        fs::write(&stand_in, "#!/bin/sh\nexit 2\n").unwrap();
+        fs::set_permissions(&stand_in, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let block = Block { line: 1, commands: vec![format!("millrace {command} || echo failed")], skipped: None };
+        assert!(bash(&script(&block), &stand_in, folder.path()).status.success());
+        assert_eq!(misused(folder.path()).as_deref(), wrong);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{
     account::{Account, AccountSettings},
-    error::ApiError,
+    error::{ApiError, ErrorKind},
     meta::{StreamShape, StreamStatus},
     on_demand::Scaling,
     wal::WalError,
@@ -15,6 +15,8 @@ use super::{
 pub(crate) struct Premises {
     account: RwLock<Arc<Account>>,
     settings: AccountSettings,
+    /// A folder keeps the state.
+    kept: bool,
 }
 
 impl Premises {
@@ -25,7 +27,7 @@ impl Premises {
             None => Account::new(settings.clone()),
         });
         watch_growth(&account, &settings);
-        Ok(Self { account: RwLock::new(account), settings })
+        Ok(Self { account: RwLock::new(account), settings, kept: data.is_some() })
     }
 
     pub(crate) fn account(&self) -> Arc<Account> {
@@ -34,6 +36,9 @@ impl Premises {
 
     /// Puts an account in place that has the streams of the one before it, as new and empty ones.
     pub(crate) fn lose_state(&self) -> Result<(), ApiError> {
+        if self.kept {
+            return Err(ApiError::new(ErrorKind::InternalFailure, "A folder keeps the state."));
+        }
         let before = self.account();
         let now_us = before.clock.now_us();
         let account = Arc::new(Account::new(self.settings.clone()));

@@ -216,7 +216,7 @@ impl StreamServer {
 
     /// Ends every connection and closes the port as if the process had been killed, and takes the port again after a
     /// time: with everything that was acknowledged, or with the same streams, new and empty. A server that keeps its
-    /// streams in a folder loses nothing.
+    /// streams in a folder keeps them whatever `state` says.
     pub fn kill(&self, down: Duration, state: StateAfter) {
         // A server that ends is as good as killed.
         let _ended = self.kill.send(Kill { down, state });
