@@ -88,8 +88,7 @@ async fn walk(
         scenario: Arc::new(scenario.clone()),
         run_id: folder.id.clone(),
         run_dir: folder.path.clone(),
-        client: connected.stream.client.clone(),
-        endpoint: connected.stream.endpoint.to_string(),
+        stream: connected.stream.clone(),
         log: Arc::clone(&log),
         interval,
         clock: Clock::start(),
@@ -110,8 +109,13 @@ async fn walk(
     line.stop().await;
     findings.landed = Some(landed);
     match loaded {
-        Ok(outcome) => findings.load = Some(outcome),
-        // A load that could not go on has no outcome to put on record, only a reason.
+        Ok(outcome) => {
+            if let Some(why) = &outcome.failure {
+                findings.failed(chain(why));
+            }
+            findings.load = Some(outcome);
+        }
+        // A load that could not begin has no outcome to put on record, only a reason.
         Err(error) => return Err(Failure::of(&error, error.is_configuration())),
     }
     findings.interrupted = *stop.borrow();

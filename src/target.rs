@@ -71,8 +71,8 @@ pub(crate) async fn connect(scenario: &Scenario, args: &RunArgs) -> Result<Conne
             (None, Endpoint::Aws)
         }
     };
-    let (client, name) = connect_to(&endpoint).await;
-    let stream = StreamClient::new(client, &name, &scenario.stream.name);
+    let reached = connect_to(&endpoint).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
+    let (stream, name) = (StreamClient::new(&reached, &scenario.stream.name), reached.name);
     let created = usable(&stream, scenario.stream.shards).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
     let name = if target == Target::Local { "local".to_owned() } else { name };
     Ok(Connected { stream, name, server, delete_at_end: created && target == Target::Aws })

@@ -36,7 +36,7 @@ const KILLS: usize = 4;
 type Acknowledged = Arc<Mutex<HashMap<(String, String), String>>>;
 
 async fn client(server: &Server) -> Client {
-    connect(&Endpoint::Local(server.url.clone())).await.0
+    connect(&Endpoint::Local(server.url.clone())).await.unwrap().client
 }
 
 fn serve(folder: &Path) -> Server {

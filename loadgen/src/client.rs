@@ -20,12 +20,12 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 use url::Host;
 
-use crate::error::LoadError;
+use crate::{error::LoadError, wire::route::Route};
 
 /// Longest time one call may take before it counts as failed.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time a connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a control call is tried again while the endpoint throttles or stumbles.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a new stream may take to become ACTIVE.
@@ -47,8 +47,22 @@ pub enum Endpoint {
     Aws,
 }
 
-/// A client for `endpoint`, and the name that errors and records use for it: never with credentials in it.
-pub fn connect(endpoint: &Endpoint) -> BoxFuture<'_, (Client, String)> {
+/// An endpoint, ready to be called.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// The SDK's client, its own retries off.
+    pub client: Client,
+    /// The name that errors and records use for it: never with credentials in it.
+    pub name: String,
+    /// The way of the calls that put records.
+    pub route: Arc<Route>,
+}
+
+/// A client for `endpoint`.
+///
+/// # Errors
+/// [`LoadError::Denied`] without credentials.
+pub fn connect(endpoint: &Endpoint) -> BoxFuture<'_, Result<Reached, LoadError>> {
     Box::pin(async move {
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
@@ -89,7 +103,14 @@ pub fn connect(endpoint: &Endpoint) -> BoxFuture<'_, (Client, String)> {
                 config.region().map_or("AWS".to_owned(), |region| format!("kinesis.{region}.amazonaws.com"))
             }
         };
-        (Client::new(&config), name)
+        let client = Client::new(&config);
+        let provider = config.credentials_provider().ok_or_else(|| LoadError::Denied {
+            endpoint: name.clone(),
+            operation: "credentials",
+            detail: "none are configured".to_owned(),
+        })?;
+        let route = Route::of(&client, provider, &name).await?;
+        Ok(Reached { client, name, route })
     })
 }
 
@@ -138,6 +159,8 @@ pub struct StreamClient {
     pub endpoint: Arc<str>,
     /// The stream's name.
     pub stream: Arc<str>,
+    /// The way of the calls that put records.
+    pub route: Arc<Route>,
 }
 
 /// What a stream says about itself.
@@ -158,10 +181,11 @@ impl StreamDescription {
 }
 
 impl StreamClient {
-    /// The stream `stream` at `endpoint`.
+    /// The stream `stream` at an endpoint.
     #[must_use]
-    pub fn new(client: Client, endpoint: &str, stream: &str) -> Self {
-        Self { client, endpoint: endpoint.into(), stream: stream.into() }
+    pub fn new(endpoint: &Reached, stream: &str) -> Self {
+        let Reached { client, name, route } = endpoint;
+        Self { client: client.clone(), endpoint: name.as_str().into(), stream: stream.into(), route: Arc::clone(route) }
     }
 
     /// Asks the stream for its state: the check to make before a load.
@@ -324,6 +348,21 @@ impl Failure {
         }
     }
 
+    /// Reads an answer that is not a success.
+    pub(crate) fn of_answer(status: u16, code: Option<String>, message: Option<String>) -> Self {
+        let cause = code.unwrap_or_else(|| format!("http {status}"));
+        let detail = format!("{cause}: {}", message.as_deref().unwrap_or("no message"));
+        Self { kind: service_kind(&cause, status), cause, detail }
+    }
+
+    /// A connection that broke, or a call that took too long.
+    pub(crate) fn of_connection(detail: String, timeout: bool) -> Self {
+        match timeout {
+            true => Self { kind: FailureKind::Timeout, cause: "timeout".to_owned(), detail },
+            false => Self { kind: FailureKind::Connection, cause: "connection".to_owned(), detail },
+        }
+    }
+
     /// Whether the same call may succeed later.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(
@@ -365,7 +404,7 @@ fn has_source<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The texts of an error's causes, outermost first, without the SDK's own heading.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = sources(error).skip(1).map(ToString::to_string).collect();
     texts.dedup_by(|inner, outer| outer.contains(inner.as_str()));
     if texts.is_empty() { error.to_string() } else { texts.join(": ") }

@@ -51,12 +51,15 @@ pub(crate) struct Consumed {
     pub(crate) foreign: u64,
     /// Arrival, read.
     pub(crate) latency: [HopLatency; 2],
+    /// Why the stream could not be read to its end.
+    pub(crate) failure: Option<LoadError>,
 }
 
 /// A consumer at work in its own task.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     accepted: oneshot::Sender<(Arc<IntervalSet>, Patience)>,
+    failed: oneshot::Receiver<LoadError>,
     task: JoinHandle<Result<Consumed, LoadError>>,
 }
 
@@ -85,15 +88,13 @@ impl Consumer {
             progress,
         };
         let (accepted, accepted_receiver) = oneshot::channel();
-        Self { accepted, task: tokio::spawn(consume(reader, batches, accepted_receiver, book)) }
+        let (fail, failed) = oneshot::channel();
+        Self { accepted, failed, task: tokio::spawn(consume(reader, batches, accepted_receiver, fail, book)) }
     }
 
-    /// Resolves when the consumer has failed while it should still read.
+    /// Resolves, once, when the consumer has failed while it should still read. What it saw until then is not lost.
     pub(crate) async fn failed(&mut self) -> LoadError {
-        match (&mut self.task).await {
-            Ok(Err(error)) => error,
-            _ => LoadError::Stopped { part: "consumer" },
-        }
+        (&mut self.failed).await.unwrap_or(LoadError::Stopped { part: "consumer" })
     }
 
     /// Reads on until every accepted record was seen and the shards are read to their newest record, or patience ends.
@@ -108,6 +109,7 @@ async fn consume(
     reader: ShardReader,
     mut batches: mpsc::Receiver<ShardBatch>,
     mut accepted: oneshot::Receiver<(Arc<IntervalSet>, Patience)>,
+    fail: oneshot::Sender<LoadError>,
     mut book: Book,
 ) -> Result<Consumed, LoadError> {
     let draining = loop {
@@ -116,8 +118,11 @@ async fn consume(
                 Some(batch) => { book.enter(&batch); }
                 // The reader ended although nobody asked it to.
                 None => {
-                    reader.finished().await?;
-                    return Err(LoadError::Stopped { part: "shard reader" });
+                    let why = reader.finished().await.err().unwrap_or(LoadError::Stopped { part: "shard reader" });
+                    // Nobody listens to a consumer whose load is over.
+                    let _ = fail.send(why);
+                    let _ = accepted.await;
+                    return book.close(None);
                 }
             },
             draining = &mut accepted => break draining,
@@ -126,7 +131,7 @@ async fn consume(
     let Ok((accepted, patience)) = draining else {
         // The load was abandoned; so is its account.
         reader.stop();
-        return book.close();
+        return book.close(None);
     };
     let end = Instant::now() + patience.total;
     let mut quiet_until = Instant::now() + patience.quiet;
@@ -144,8 +149,7 @@ async fn consume(
     }
     reader.stop();
     drop(batches);
-    reader.finished().await?;
-    book.close()
+    book.close(reader.finished().await.err())
 }
 
 /// What is written down about what was read.
@@ -179,9 +183,9 @@ impl Book {
         new
     }
 
-    fn close(self) -> Result<Consumed, LoadError> {
+    fn close(self, failure: Option<LoadError>) -> Result<Consumed, LoadError> {
         let latency = [self.arrival.finish()?, self.read.finish()?];
-        Ok(Consumed { ledger: self.ledger, foreign: self.foreign, latency })
+        Ok(Consumed { ledger: self.ledger, foreign: self.foreign, latency, failure })
     }
 }
 

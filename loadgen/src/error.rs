@@ -94,6 +94,16 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// The cause under which records are counted that this error left unsent.
+    pub(crate) const fn cause(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "connection",
+            Self::Denied { .. } => "denied",
+            Self::NoStream { .. } => "no stream",
+            _ => "load ended",
+        }
+    }
+
     /// Whether the scenario or the command line is wrong; otherwise the environment failed.
     #[must_use]
     pub fn is_configuration(&self) -> bool {

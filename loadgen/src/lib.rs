@@ -25,6 +25,7 @@ pub mod stamp;
 #[cfg(test)]
 mod testing;
 mod timeline;
+pub mod wire;
 
 pub use clock::Clock;
 pub use error::LoadError;

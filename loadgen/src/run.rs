@@ -2,14 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use aws_sdk_kinesis::Client;
 use futures::future::BoxFuture;
 use millrace_reports::{
     latency::LatencyLog,
     record::{HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad},
 };
 use millrace_scenarios::{Arrival, Scenario};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::{
     client::StreamClient,
@@ -20,7 +19,7 @@ use crate::{
     keys::KeyChooser,
     ledger::Ledger,
     pacer::{Paced, Pacer},
-    producer::{Batcher, Produced, Producer, Recorders, Settings},
+    producer::{Books, Produced, Producer, Recorders, Settings, api::Api, stopped},
     progress::LoadProgress,
     reader::Start,
     schedule::Schedule,
@@ -30,8 +29,6 @@ use crate::{
     timeline::Timeline,
 };
 
-/// Batches between pacer and producer. The producer bounds what it holds by itself; this only absorbs its short turns.
-const HAND_OVER: usize = 16;
 /// How far ahead the first due time is, so that every part is at its place.
 const LEAD_US: u64 = 50_000;
 /// How far before the load the consumer begins to read. A fixed LATEST would race with the first record, and the
@@ -49,10 +46,8 @@ pub struct LoadPlan {
     pub run_id: String,
     /// The run's folder; it exists.
     pub run_dir: PathBuf,
-    /// A client of the stream's endpoint, its own retries off; see [`connect`](crate::client::connect).
-    pub client: Client,
-    /// The endpoint's name in errors.
-    pub endpoint: String,
+    /// The stream, at an endpoint that was [reached](crate::client::connect).
+    pub stream: StreamClient,
     /// The run's latency log. When its origin is still ahead once all is prepared, it is the first due time; otherwise
     /// the load begins at once.
     pub log: Arc<LatencyLog>,
@@ -63,7 +58,7 @@ pub struct LoadPlan {
 }
 
 /// What a load did.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct LoadOutcome {
     /// Counts and rates.
     pub record: LoadRecord,
@@ -87,8 +82,10 @@ pub struct LoadOutcome {
     pub harness: HarnessRecord,
     /// SHA-256 (hex) over payload, key and due offset of every record, before stamping.
     pub fingerprint: String,
-    /// Whether the load was stopped before its end.
+    /// Whether the caller stopped the load before its end.
     pub interrupted: bool,
+    /// Why the load could not go on; everything else here is what was known by then.
+    pub failure: Option<LoadError>,
     /// The wall time of the first due instant, microseconds since 1970.
     pub first_due_us: u64,
 }
@@ -107,7 +104,7 @@ pub fn run(
         let keys = KeyChooser::new(&scenario.keys, scenario.seed)?;
         let schedule = Schedule::new(&scenario.load, scenario.seed);
         let source = open_source(&plan).await?;
-        let stream = StreamClient::new(plan.client.clone(), &plan.endpoint, &scenario.stream.name);
+        let stream = plan.stream.clone();
         let shard_map = ShardMap::new(shards::list(&stream).await?);
 
         let clock = plan.clock;
@@ -122,44 +119,61 @@ pub fn run(
             Arc::clone(&progress),
         );
 
-        let first_due_us = plan.log.origin_us().max(clock.now_us() + LEAD_US);
-        let timeline = Arc::new(Timeline::new(first_due_us, plan.interval));
-        let settings = Settings::new(&scenario.load, scenario.seed);
+        let timeline = Arc::new(Timeline::new(plan.interval));
+        let api = Api::put_records(&stream.stream);
+        let settings = Settings::new(&scenario.load, scenario.seed, &api);
         let linger_us = scenario.load.linger.as_us();
+        // A part that fails stops the others, as the caller does.
+        let (halt, halted) = watch::channel(false);
+        let books = Books {
+            timeline: Arc::clone(&timeline),
+            progress: Arc::clone(&progress),
+            recorders: Recorders::new(&plan.log, plan.interval),
+        };
+        let mut producer = Producer::start(settings, api, stream, shard_map.clone(), clock, halted.clone(), books)?;
+        producer.opened().await;
+
+        let first_due_us = plan.log.origin_us().max(clock.now_us() + LEAD_US);
+        timeline.begin(first_due_us);
         progress.begin(schedule.clone(), first_due_us);
         let meter = HarnessMeter::start(clock)?;
-        let (output, batches) = mpsc::channel(HAND_OVER);
         let pacer = Pacer {
             source,
             schedule,
             keys,
             stamper: Stamper::new(&plan.run_id),
-            batcher: Batcher::new(settings.limits, linger_us),
+            limits: settings.limits,
+            linger_us,
+            shed_after_us: settings.shed_after_us,
+            spin_us: scenario.load.spin.as_us(),
             clock,
             first_due_us,
             // What the lag rule still calls on time must not count as missing at the very end.
             grace_us: linger_us.saturating_add(MAX_EXCESS_LAG_P99_US),
-            output,
-            stop: stop.clone(),
+            desk: producer.desk(),
+            stop: halted,
             timeline: Arc::clone(&timeline),
             progress: Arc::clone(&progress),
         };
         let paced = pacer.spawn().map_err(|source| LoadError::Thread { thread: "pacer", source })?;
-        let producer = Producer::new(
-            settings,
-            stream,
-            shard_map.clone(),
-            clock,
-            Arc::clone(&timeline),
-            Arc::clone(&progress),
-            Recorders::new(&plan.log, plan.interval),
-        );
 
-        let produced = tokio::select! {
-            produced = producer.run(batches, stop) => produced?,
-            error = consumer.failed() => return Err(error),
+        let mut failure = None;
+        let mut stop = stop;
+        let mut halting = false;
+        let mut produced = loop {
+            tokio::select! {
+                produced = producer.finished() => break produced?,
+                error = consumer.failed(), if failure.is_none() => {
+                    failure = Some(error);
+                    halt.send_replace(true);
+                }
+                () = stopped(&mut stop), if !halting => {
+                    halting = true;
+                    halt.send_replace(true);
+                }
+            }
         };
-        let paced = paced.await.map_err(|_| LoadError::Stopped { part: "pacer" })??;
+        let mut paced = paced.await.map_err(|_| LoadError::Stopped { part: "pacer" })?;
         let harness = meter.finish(&LoadEvidence {
             due: paced.due,
             offered_in_time: paced.offered_in_time,
@@ -170,11 +184,15 @@ pub fn run(
         });
         let patience = if paced.interrupted { INTERRUPTED_PATIENCE } else { Patience::default() };
         let accepted = Arc::new(produced.accepted.clone());
-        let consumed = consumer.drain(accepted, patience).await?;
+        let mut consumed = consumer.drain(accepted, patience).await?;
+        // The first reason counts; what the others say follows from it.
+        let failure = failure.or(produced.failure.take()).or(paced.failure.take()).or(consumed.failure.take());
+        let interrupted = paced.interrupted && failure.is_none();
 
         let end_us = produced.counts.last_ack_us.max(first_due_us);
         let intervals = timeline.finish(end_us);
-        Ok(outcome(&scenario, first_due_us, intervals, shard_map, paced, produced, consumed, harness))
+        let outcome = outcome(&scenario, first_due_us, intervals, shard_map, paced, produced, consumed, harness);
+        Ok(LoadOutcome { interrupted, failure, ..outcome })
     })
 }
 
@@ -212,6 +230,7 @@ fn outcome(
         calls: counts.calls,
         failed_calls: counts.failed_calls,
         refusals: produced.refusals.clone(),
+        attempts: produced.attempts.clone(),
         elapsed_us,
         schedule_us: paced.schedule_us,
         target_rate: per_second(paced.due, paced.schedule_us),
@@ -233,6 +252,7 @@ fn outcome(
         harness,
         fingerprint: paced.fingerprint,
         interrupted: paced.interrupted,
+        failure: None,
         first_due_us,
     }
 }
@@ -287,8 +307,7 @@ mod tests {
             scenario: Arc::new(serde_json::from_value(scenario).unwrap()),
             run_id: "demo-1".to_owned(),
             run_dir: folder.to_owned(),
-            client: stream.client,
-            endpoint: stream.endpoint.to_string(),
+            stream,
             log: LatencyLog::discard(clock.now_us() + 100_000),
             interval: Duration::from_millis(200),
             clock,

@@ -93,7 +93,12 @@ impl ShardMap {
     /// The shard that a partition key lands on: the one whose range holds the key's MD5, read as a big-endian number.
     #[must_use]
     pub fn shard_of(&self, partition_key: &str) -> Option<&Arc<str>> {
-        let hash = u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into());
+        self.shard_at(u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into()))
+    }
+
+    /// The shard whose range holds this hash key.
+    #[must_use]
+    pub fn shard_at(&self, hash: u128) -> Option<&Arc<str>> {
         let after = self.open.partition_point(|shard| shard.first_hash <= hash);
         let shard = self.open.get(after.checked_sub(1)?)?;
         (hash <= shard.last_hash).then_some(&shard.id)

@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, Response,
+    HeaderMap, Request, Response,
     body::{Bytes, Incoming},
     server::conn::http1,
     service::service_fn,
@@ -20,7 +20,16 @@ use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::client::{Endpoint, StreamClient, connect};
+use crate::{
+    client::{Endpoint, StreamClient, connect},
+    clock::Clock,
+    producer::{
+        api::Api,
+        call::RecordMeta,
+        desk::{Desk, Room},
+    },
+    wire::route::Route,
+};
 
 /// What the next PutRecords call meets.
 #[derive(Debug, Clone)]
@@ -56,6 +65,8 @@ struct State {
     puts: VecDeque<PutStep>,
     put_always: Option<PutStep>,
     put_calls: Vec<Vec<String>>,
+    put_requests: Vec<PutRequest>,
+    throttled_shard: Option<usize>,
     puts_under_way: usize,
     most_puts_under_way: usize,
     read_errors: VecDeque<&'static str>,
@@ -64,6 +75,19 @@ struct State {
     reads: usize,
     lose: Option<&'static str>,
     poison: Option<&'static str>,
+}
+
+/// A PutRecords call as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct PutRequest {
+    headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl PutRequest {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
 }
 
 /// The server. It lives as long as the test's runtime.
@@ -77,8 +101,7 @@ type Answer = (u16, Value);
 
 /// The stream `demo` at `url`.
 pub(crate) async fn local_stream(url: &str) -> StreamClient {
-    let (client, name) = connect(&Endpoint::Local(url.to_owned())).await;
-    StreamClient::new(client, &name, "demo")
+    StreamClient::new(&connect(&Endpoint::Local(url.to_owned())).await.unwrap(), "demo")
 }
 
 fn error(code: &str, status: u16) -> Answer {
@@ -151,6 +174,15 @@ impl FakeKinesis {
         self.state().put_calls.clone()
     }
 
+    pub(crate) fn put_requests(&self) -> Vec<PutRequest> {
+        self.state().put_requests.clone()
+    }
+
+    /// Refuses every record of this shard.
+    pub(crate) fn throttle_shard(&self, shard: usize) {
+        self.state().throttled_shard = Some(shard);
+    }
+
     pub(crate) fn most_puts_under_way(&self) -> usize {
         self.state().most_puts_under_way
     }
@@ -201,12 +233,16 @@ impl FakeKinesis {
 
     async fn serve(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, DropConnection> {
         let target = request.headers()["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap().to_owned();
+        let headers = request.headers().clone();
         let body = request.into_body().collect().await.map_err(|_| DropConnection)?.to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap();
         let scripted = self.state().errors.pop_front();
         let (status, answer) = match scripted {
             Some((code, status)) => error(code, status),
-            None if target == "PutRecords" => self.put_records(&body).await?,
+            None if target == "PutRecords" => {
+                self.state().put_requests.push(PutRequest { headers, body: body.clone() });
+                self.put_records(&body).await?
+            }
             None => self.answer(&target, &body),
         };
         let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.1");
@@ -253,6 +289,12 @@ impl FakeKinesis {
             }
             let hash = u128::from_be_bytes(Md5::digest(key.as_bytes()).into());
             let shard = state.shards.iter().position(|s| !s.closed && s.first <= hash && hash <= s.last).unwrap();
+            if state.throttled_shard == Some(shard) {
+                failed += 1;
+                let code = "ProvisionedThroughputExceededException";
+                entries.push(json!({"ErrorCode": code, "ErrorMessage": "scripted"}));
+                continue;
+            }
             let lost = state.lose.is_some_and(|text| holds(&data, text));
             if !lost {
                 state.shards[shard].records.push((data, key, now()));
@@ -351,6 +393,69 @@ impl State {
 
 fn holds(data: &[u8], text: &str) -> bool {
     String::from_utf8_lossy(data).contains(text)
+}
+
+/// A desk without connections: calls wait at it, and the test takes them.
+#[derive(Debug)]
+pub(crate) struct BareDesk {
+    desk: Arc<Desk>,
+    held_back: Mutex<Duration>,
+    _poll: mio::Poll,
+}
+
+/// A call that was handed over.
+#[derive(Debug)]
+pub(crate) struct SentCall {
+    pub(crate) ready_us: u64,
+    pub(crate) records: Vec<RecordMeta>,
+    pub(crate) data: Vec<Vec<u8>>,
+}
+
+impl BareDesk {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let poll = mio::Poll::new().unwrap();
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        let route = Arc::new(Route::nowhere());
+        let room = Room { records: 1, bytes: 1 << 20 };
+        let desk = Arc::new(Desk::new(1, room, waker, Api::put_records("demo"), route, false, clock));
+        Self { desk, held_back: Mutex::default(), _poll: poll }
+    }
+
+    pub(crate) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
+    }
+
+    /// Takes nothing for this long.
+    pub(crate) fn hold_back(&self, length: Duration) {
+        *self.held_back.lock().unwrap() = length;
+    }
+
+    /// Takes every call until the desk is closed.
+    pub(crate) fn take_all(&self) -> Vec<SentCall> {
+        std::thread::sleep(*self.held_back.lock().unwrap());
+        let mut taken = Vec::new();
+        loop {
+            let (waiting, closed) = {
+                let mut state = self.desk.state();
+                (state.ready.pop_front(), state.closed)
+            };
+            let Some(waiting) = waiting else {
+                if closed {
+                    return taken;
+                }
+                std::thread::sleep(Duration::from_micros(200));
+                continue;
+            };
+            let call = waiting.call;
+            let data = |entry| {
+                let json: Value = serde_json::from_slice(call.json_of(entry)).unwrap();
+                STANDARD.decode(json["Data"].as_str().unwrap()).unwrap()
+            };
+            let data = call.entries().iter().map(data).collect();
+            taken.push(SentCall { ready_us: call.ready_us, records: call.records().to_vec(), data });
+            self.desk.release(call.records().len(), call.bytes());
+        }
+    }
 }
 
 /// Makes the server close the connection without an answer.

@@ -3,7 +3,10 @@
 //! It is touched once per batch or answer, not per record, so a mutex costs nothing here.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use millrace_reports::record::LoadInterval;
 /// Counts by interval from the first due time on.
 #[derive(Debug)]
 pub(crate) struct Timeline {
-    origin_us: u64,
+    origin_us: AtomicU64,
     interval_us: u64,
     rows: Mutex<Vec<LoadInterval>>,
 }
@@ -21,21 +24,32 @@ pub(crate) struct Timeline {
 const MAX_ROWS: usize = 1_000_000;
 
 impl Timeline {
-    /// Rows of `interval` from `origin_us` (wall clock, microseconds since 1970) on.
-    pub(crate) fn new(origin_us: u64, interval: Duration) -> Self {
+    /// Rows of `interval`, from [`Timeline::begin`] on.
+    pub(crate) fn new(interval: Duration) -> Self {
         let interval_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
-        Self { origin_us, interval_us, rows: Mutex::default() }
+        Self { origin_us: AtomicU64::new(0), interval_us, rows: Mutex::default() }
     }
 
-    /// Counts records by the interval they were due in, and as offered at `now_us`.
-    pub(crate) fn offered(&self, due_us: impl Iterator<Item = u64>, now_us: u64) {
+    /// Fixes the origin (wall clock, microseconds since 1970), before anything is counted.
+    pub(crate) fn begin(&self, origin_us: u64) {
+        self.origin_us.store(origin_us, Relaxed);
+    }
+
+    fn since_origin(&self, wall_us: u64) -> u64 {
+        wall_us.saturating_sub(self.origin_us.load(Relaxed))
+    }
+
+    /// Counts records by the interval they were due in, and as offered at `now_us`; `shed` more were offered too late.
+    pub(crate) fn offered(&self, due_us: impl Iterator<Item = u64>, shed: u64, now_us: u64) {
         let mut rows = self.lock();
         let mut count = 0;
         for due_us in due_us {
             self.row(&mut rows, due_us).due += 1;
             count += 1;
         }
-        self.row(&mut rows, now_us).offered += count;
+        let row = self.row(&mut rows, now_us);
+        row.offered += count + shed;
+        row.due += shed;
     }
 
     /// Counts an answer.
@@ -47,18 +61,12 @@ impl Timeline {
         row.in_flight = in_flight;
     }
 
-    /// Notes how many calls are under way.
-    pub(crate) fn in_flight(&self, now_us: u64, in_flight: u64) {
-        let mut rows = self.lock();
-        self.row(&mut rows, now_us).in_flight = in_flight;
-    }
-
     /// The rows, the last one cut at `end_us` (wall clock). A last row of less than half an interval joins the one
     /// before it: a rate over a few milliseconds would be noise drawn as a peak.
     pub(crate) fn finish(&self, end_us: u64) -> Vec<LoadInterval> {
         let mut rows = std::mem::take(&mut *self.lock());
         if let Some(mut last) = rows.pop() {
-            let end = end_us.saturating_sub(self.origin_us);
+            let end = self.since_origin(end_us);
             last.length_us = end.saturating_sub(last.start_us).clamp(1, self.interval_us);
             match rows.last_mut() {
                 Some(before) if last.length_us < self.interval_us / 2 => {
@@ -81,7 +89,7 @@ impl Timeline {
 
     /// The row of a wall time; rows before it are made, and carry on with the calls then under way.
     fn row<'a>(&self, rows: &'a mut Vec<LoadInterval>, wall_us: u64) -> &'a mut LoadInterval {
-        let index = usize::try_from(wall_us.saturating_sub(self.origin_us) / self.interval_us).unwrap_or(usize::MAX);
+        let index = usize::try_from(self.since_origin(wall_us) / self.interval_us).unwrap_or(usize::MAX);
         let index = index.min(MAX_ROWS - 1);
         while rows.len() <= index {
             let in_flight = rows.last().map_or(0, |row| row.in_flight);
@@ -103,10 +111,16 @@ impl Timeline {
 mod tests {
     use super::*;
 
+    fn timeline(origin_us: u64) -> Timeline {
+        let timeline = Timeline::new(Duration::from_secs(1));
+        timeline.begin(origin_us);
+        timeline
+    }
+
     #[test]
     fn counts_land_in_their_interval_and_quiet_ones_are_there() {
-        let timeline = Timeline::new(1_000_000, Duration::from_secs(1));
-        timeline.offered([1_000_000, 1_999_999, 2_000_000].into_iter(), 2_100_000);
+        let timeline = timeline(1_000_000);
+        timeline.offered([1_000_000, 1_999_999, 2_000_000].into_iter(), 0, 2_100_000);
         timeline.answered(2_200_000, 2, 1, 3);
         timeline.answered(4_500_000, 1, 0, 0);
         let rows = timeline.finish(4_600_000);
@@ -120,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_last_row_too_short_for_a_rate_joins_the_one_before() {
-        let timeline = Timeline::new(0, Duration::from_secs(1));
+        let timeline = timeline(0);
         timeline.answered(1_500_000, 800, 0, 1);
         timeline.answered(2_020_000, 16, 1, 0);
         let rows = timeline.finish(2_020_000);
@@ -131,8 +145,8 @@ mod tests {
 
     #[test]
     fn a_time_before_the_origin_counts_in_the_first_row() {
-        let timeline = Timeline::new(5_000_000, Duration::from_secs(1));
-        timeline.in_flight(1, 2);
+        let timeline = timeline(5_000_000);
+        timeline.answered(1, 0, 0, 2);
         assert_eq!(timeline.finish(5_000_000).len(), 1);
     }
 }

@@ -26,7 +26,7 @@ pub use schema::schema;
 pub use verdict::*;
 
 /// Version of the shape. The first number changes when a reader of the old shape would be wrong.
-pub const SCHEMA_VERSION: &str = "1.1";
+pub const SCHEMA_VERSION: &str = "1.2";
 
 /// One run, complete: what was asked, what happened, what it proves and what it does not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -174,6 +174,15 @@ pub struct Load {
     /// PutRecords calls under way at once at most.
     #[serde(default = "default_in_flight")]
     pub in_flight: u32,
+    /// Calls of one shard that send again what was refused, under way at once at most, so that a hot shard's retries hold
+    /// up nobody else's. Absent: a quarter of `in_flight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 4)]
+    pub in_flight_per_shard: Option<u32>,
+    /// Memory for records that wait to be tried again. When it is full, a shard that has more than its share in it has
+    /// further refused records given up.
+    #[serde(default = "default_retry_window")]
+    pub retry_window: ByteSize,
     /// The longest first pause before a refused record is tried again; doubles with each attempt, drawn with full jitter.
     #[serde(default = "default_retry_base")]
     pub retry_base: Span,
@@ -183,8 +192,20 @@ pub struct Load {
     /// A record not accepted this long after it was due is given up and counted as refused.
     #[serde(default = "default_deadline")]
     pub deadline: Span,
+    /// How long before a call is due the sender stops sleeping and only looks at the clock: more exact, for a core's time.
+    #[serde(default)]
+    pub spin: Span,
+    /// Whether calls are signed (Signature Version 4). AWS takes no others.
+    #[serde(default = "default_sign")]
+    pub sign: bool,
 }
 
+fn default_sign() -> bool {
+    true
+}
+fn default_retry_window() -> ByteSize {
+    ByteSize::from_bytes(16 << 20)
+}
 fn default_linger() -> Span {
     Span::from_millis(20)
 }

@@ -18,7 +18,7 @@ pub struct UnitError {
 }
 
 /// A span of time, written as a number and a unit: `us`, `ms`, `s`, `m`, `h` or `d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Default, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(Duration);
 
 /// A size in bytes, written as a number and a unit: `B`, `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`.

@@ -8,8 +8,11 @@ use millrace_reports::{
 };
 use millrace_scenarios::Hop;
 
-use super::Record;
-use crate::{error::LoadError, ledger::IntervalSet};
+use super::call::{Entry, RecordMeta};
+use crate::{
+    error::LoadError,
+    ledger::{IntervalSet, Seen},
+};
 
 /// The hops that the producer times.
 #[derive(Debug)]
@@ -57,9 +60,16 @@ pub(crate) struct Produced {
     pub(crate) shards: HashMap<Arc<str>, ShardCounts>,
     pub(crate) refusals: Vec<Refusals>,
     pub(crate) accepted: IntervalSet,
+    /// How many records were accepted at the first attempt, the second, and so on; the last counts all later ones.
+    pub(crate) attempts: Vec<u64>,
     /// Lag, service, response.
     pub(crate) latency: [HopLatency; 3],
+    /// Why the producer could not go on; absent when it came to its end.
+    pub(crate) failure: Option<LoadError>,
 }
+
+/// Attempts told apart.
+const MOST_ATTEMPTS: usize = 32;
 
 /// Where and why records were refused: the shard, where it is known, and the code.
 type Cause = (Option<Arc<str>>, String);
@@ -76,9 +86,13 @@ struct Refused {
 #[derive(Debug)]
 pub(super) struct Tally {
     counts: Counts,
-    shards: HashMap<Arc<str>, ShardCounts>,
+    shards: Vec<(Arc<str>, ShardCounts)>,
+    /// Place in `shards` by name; and by the number in a name as AWS gives them, which is what nearly all have.
+    by_name: HashMap<Arc<str>, usize>,
+    by_number: Vec<Option<u32>>,
     refusals: HashMap<Cause, Refused>,
     accepted: IntervalSet,
+    attempts: Vec<u64>,
     recorders: Recorders,
 }
 
@@ -86,9 +100,12 @@ impl Tally {
     pub(super) fn new(recorders: Recorders) -> Self {
         Self {
             counts: Counts::default(),
-            shards: HashMap::new(),
+            shards: Vec::new(),
+            by_name: HashMap::new(),
+            by_number: Vec::new(),
             refusals: HashMap::new(),
             accepted: IntervalSet::default(),
+            attempts: Vec::new(),
             recorders,
         }
     }
@@ -105,11 +122,15 @@ impl Tally {
         self.recorders.response.last_interval()
     }
 
-    /// Counts a call, and the records that it sent for the first time.
-    pub(super) fn called(&mut self, records: &[Record], send_us: u64) {
+    /// Counts a call.
+    pub(super) fn called(&mut self) {
         self.counts.calls += 1;
-        for record in records.iter().filter(|record| record.attempts == 1) {
-            self.counts.sent += 1;
+    }
+
+    /// Counts records that were sent for the first time.
+    pub(super) fn sent_first(&mut self, records: &[RecordMeta], send_us: u64) {
+        self.counts.sent += records.len() as u64;
+        for record in records {
             self.recorders.lag.record(send_us, since(send_us, record.due_us), 1);
         }
     }
@@ -123,34 +144,47 @@ impl Tally {
         self.counts.longest_wait_us = self.counts.longest_wait_us.max(wait_us);
     }
 
-    pub(super) fn accepted(&mut self, record: &Record, shard: &str, send_us: u64, ack_us: u64) {
-        let bytes = record.size() as u64;
-        self.counts.accepted += 1;
-        self.counts.accepted_bytes += bytes;
+    /// Counts the records of an entry that the stream has taken. Those that it took before are duplicates, which the
+    /// consumer counts.
+    pub(super) fn accepted(&mut self, entry: &Entry, records: &[RecordMeta], shard: &str, send_us: u64, ack_us: u64) {
+        let mut new = 0;
+        for record in records {
+            if self.accepted.insert(record.sequence) == Seen::First {
+                new += 1;
+                self.recorders.response.record(ack_us, since(ack_us, record.due_us), 1);
+            }
+        }
+        self.recorders.service.record(ack_us, since(ack_us, send_us), new);
+        self.counts.accepted += new;
+        self.counts.accepted_bytes += u64::from(entry.bytes);
         self.counts.last_ack_us = self.counts.last_ack_us.max(ack_us);
         let counts = self.shard(shard);
-        counts.accepted += 1;
-        counts.accepted_bytes += bytes;
-        self.accepted.insert(record.sequence);
-        self.recorders.service.record(ack_us, since(ack_us, send_us), 1);
-        self.recorders.response.record(ack_us, since(ack_us, record.due_us), 1);
+        counts.accepted += new;
+        counts.accepted_bytes += u64::from(entry.bytes);
+        let attempt = (entry.attempts as usize).clamp(1, MOST_ATTEMPTS) - 1;
+        if self.attempts.len() <= attempt {
+            self.attempts.resize(attempt + 1, 0);
+        }
+        self.attempts[attempt] += new;
     }
 
-    pub(super) fn refusal(&mut self, shard: Option<&Arc<str>>, cause: &str) {
-        self.counts.refusals += 1;
-        self.cause(shard, cause).refusals += 1;
+    /// Counts answers that refused so many records.
+    pub(super) fn refusal(&mut self, shard: Option<&Arc<str>>, cause: &str, records: u64) {
+        self.counts.refusals += records;
+        self.cause(shard, cause).refusals += records;
         if let Some(shard) = shard {
-            self.shard(shard).refusals += 1;
+            self.shard(shard).refusals += records;
         }
     }
 
-    pub(super) fn given_up(&mut self, shard: Option<&Arc<str>>, cause: &str) {
-        self.counts.refused += 1;
-        self.cause(shard, cause).records += 1;
+    /// Counts so many records that are not tried again.
+    pub(super) fn given_up(&mut self, shard: Option<&Arc<str>>, cause: &str, records: u64) {
+        self.counts.refused += records;
+        self.cause(shard, cause).records += records;
     }
 
     /// Sums up.
-    pub(super) fn finish(self) -> Result<Produced, LoadError> {
+    pub(super) fn finish(self, failure: Option<LoadError>) -> Result<Produced, LoadError> {
         let mut refusals: Vec<Refusals> = self
             .refusals
             .into_iter()
@@ -165,26 +199,53 @@ impl Tally {
         let Recorders { lag, service, response } = self.recorders;
         Ok(Produced {
             counts: self.counts,
-            shards: self.shards,
+            shards: self.shards.into_iter().collect(),
             refusals,
             accepted: self.accepted,
+            attempts: self.attempts,
+            failure,
             latency: [lag.finish()?, service.finish()?, response.finish()?],
         })
     }
 
     fn shard(&mut self, name: &str) -> &mut ShardCounts {
-        if !self.shards.contains_key(name) {
-            self.shards.insert(name.into(), ShardCounts::default());
+        let number = shard_number(name);
+        let known = number.and_then(|number| *self.by_number.get(number)?);
+        let at = match known {
+            Some(at) if *self.shards[at as usize].0 == *name => at as usize,
+            _ => self.shard_by_name(name, number),
+        };
+        &mut self.shards[at].1
+    }
+
+    fn shard_by_name(&mut self, name: &str, number: Option<usize>) -> usize {
+        let at = match self.by_name.get(name) {
+            Some(at) => *at,
+            None => {
+                let name: Arc<str> = name.into();
+                self.by_name.insert(Arc::clone(&name), self.shards.len());
+                self.shards.push((name, ShardCounts::default()));
+                self.shards.len() - 1
+            }
+        };
+        if let Some(number) = number {
+            if self.by_number.len() <= number {
+                self.by_number.resize(number + 1, None);
+            }
+            self.by_number[number] = u32::try_from(at).ok();
         }
-        match self.shards.get_mut(name) {
-            Some(counts) => counts,
-            None => unreachable!("inserted above"),
-        }
+        at
     }
 
     fn cause(&mut self, shard: Option<&Arc<str>>, cause: &str) -> &mut Refused {
         self.refusals.entry((shard.cloned(), cause.to_owned())).or_default()
     }
+}
+
+/// The number at the end of a shard's name, when it is one of the first many.
+fn shard_number(name: &str) -> Option<usize> {
+    let digits = name.as_bytes().get(name.len().checked_sub(5)?..)?;
+    digits.iter().try_fold(0, |n, digit| digit.is_ascii_digit().then(|| n * 10 + usize::from(digit - b'0')))
 }
 
 /// `later - earlier`, below zero when the clocks disagree.

@@ -27,6 +27,9 @@ pub struct LoadRecord {
     pub failed_calls: u64,
     /// Refusals by shard and cause. A record refused twice counts twice.
     pub refusals: Vec<Refusals>,
+    /// How many records were accepted at the first attempt, the second, and so on; the last row counts all later ones.
+    #[serde(default)]
+    pub attempts: Vec<u64>,
     /// From the first due time to the last acknowledgement, microseconds.
     pub elapsed_us: u64,
     /// Length of the schedule, microseconds.

@@ -1,0 +1,373 @@
+//! The calls that put records: how an entry is written and how an answer is read.
+//!
+//! Answers are read by a scanner that knows the plain shape the service writes, and by serde_json when they are of any
+//! other shape.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+use serde::Deserialize;
+
+use super::call::NewEntry;
+
+/// One operation on one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Api {
+    operation: Operation,
+    body_start: Vec<u8>,
+    body_end: &'static [u8],
+}
+
+/// Which operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    PutRecords,
+    PutRecord,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome<'a> {
+    /// It is on this shard.
+    Accepted { shard: Cow<'a, str> },
+    /// It was refused with this code.
+    Refused { code: Cow<'a, str> },
+}
+
+/// The answer is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("malformed answer: {0}")]
+pub(crate) struct Malformed(pub(crate) String);
+
+impl Api {
+    /// PutRecords on this stream: 500 records and 10 MiB at most.
+    pub(crate) fn put_records(stream: &str) -> Self {
+        let name = serde_json::Value::from(stream);
+        let body_start = format!("{{\"StreamName\":{name},\"Records\":[").into_bytes();
+        Self { operation: Operation::PutRecords, body_start, body_end: b"]}" }
+    }
+
+    /// PutRecord on this stream: one record.
+    pub(crate) fn put_record(stream: &str) -> Self {
+        let body_start = format!("{{\"StreamName\":{},", serde_json::Value::from(stream)).into_bytes();
+        Self { operation: Operation::PutRecord, body_start, body_end: b"}" }
+    }
+
+    /// The `X-Amz-Target` header.
+    pub(crate) const fn target(&self) -> &'static str {
+        match self.operation {
+            Operation::PutRecords => "Kinesis_20131202.PutRecords",
+            Operation::PutRecord => "Kinesis_20131202.PutRecord",
+        }
+    }
+
+    /// The operation's name.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self.operation {
+            Operation::PutRecords => "PutRecords",
+            Operation::PutRecord => "PutRecord",
+        }
+    }
+
+    /// Entries of a call at most.
+    pub(crate) const fn most_entries(&self) -> usize {
+        match self.operation {
+            Operation::PutRecords => 500,
+            Operation::PutRecord => 1,
+        }
+    }
+
+    pub(crate) fn body_start(&self) -> &[u8] {
+        &self.body_start
+    }
+
+    pub(crate) const fn body_end(&self) -> &'static [u8] {
+        self.body_end
+    }
+
+    /// Appends an entry.
+    pub(crate) fn encode(&self, entry: NewEntry<'_>, out: &mut Vec<u8>) {
+        let list = self.operation == Operation::PutRecords;
+        out.extend_from_slice(if list { b"{\"Data\":\"" } else { b"\"Data\":\"" });
+        base64_simd::STANDARD.encode_append(entry.data, out);
+        out.extend_from_slice(b"\",\"PartitionKey\":");
+        push_text(entry.key, out);
+        if let Some(hash) = entry.explicit_hash {
+            out.extend_from_slice(b",\"ExplicitHashKey\":\"");
+            out.extend_from_slice(hash.to_string().as_bytes());
+            out.push(b'"');
+        }
+        if list {
+            out.push(b'}');
+        }
+    }
+
+    /// What became of each of `entries` entries, in order.
+    pub(crate) fn read_answer<'a>(&self, body: &'a [u8], entries: usize) -> Result<Vec<Outcome<'a>>, Malformed> {
+        if self.operation == Operation::PutRecord {
+            return Ok(vec![read_json::<OneAnswer>(body)?.into()]);
+        }
+        let mut outcomes = Vec::with_capacity(entries);
+        if Scanner::records(body, &mut outcomes).is_none() {
+            outcomes = read_json::<AllAnswers>(body)?.records.into_iter().map(Outcome::from).collect();
+        }
+        match outcomes.len() {
+            found if found == entries => Ok(outcomes),
+            found => Err(Malformed(format!("{found} entries for {entries} records"))),
+        }
+    }
+}
+
+impl From<OneAnswer> for Outcome<'_> {
+    fn from(one: OneAnswer) -> Self {
+        match (one.shard_id, one.error_code) {
+            (Some(shard), None) => Self::Accepted { shard: shard.into() },
+            (_, code) => Self::Refused { code: code.map_or("unknown".into(), Cow::from) },
+        }
+    }
+}
+
+fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
+    serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))
+}
+
+/// A JSON text. Keys are nearly always plain ASCII.
+fn push_text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        let quoted = serde_json::Value::from(text).to_string();
+        out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
+    }
+    out.push(b'"');
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct OneAnswer {
+    shard_id: Option<String>,
+    error_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AllAnswers {
+    records: Vec<OneAnswer>,
+}
+
+/// An error answer's code and message, as the JSON protocol of AWS has them.
+pub(crate) fn read_error(body: &[u8]) -> (Option<String>, Option<String>) {
+    #[derive(Deserialize, Default)]
+    struct Error {
+        #[serde(rename = "__type", alias = "code")]
+        code: Option<String>,
+        #[serde(alias = "Message")]
+        message: Option<String>,
+    }
+    let error: Error = serde_json::from_slice(body).unwrap_or_default();
+    // The code may stand after a namespace: com.amazonaws.kinesis#ResourceNotFoundException.
+    let code = error.code.map(|code| code.rsplit('#').next().unwrap_or_default().to_owned());
+    (code, error.message)
+}
+
+/// The partition key of an encoded entry, and its explicit hash key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct EntryKey {
+    #[serde(rename = "PartitionKey")]
+    pub(crate) key: String,
+    #[serde(rename = "ExplicitHashKey", default)]
+    explicit_hash: Option<String>,
+}
+
+impl EntryKey {
+    /// Reads it back out of the entry's JSON.
+    pub(crate) fn read(json: &[u8]) -> Option<Self> {
+        match json.first() {
+            Some(b'{') => serde_json::from_slice(json).ok(),
+            _ => serde_json::from_slice(&[b"{", json, b"}"].concat()).ok(),
+        }
+    }
+
+    /// The explicit hash key.
+    pub(crate) fn explicit_hash(&self) -> Option<u128> {
+        self.explicit_hash.as_ref()?.parse().ok()
+    }
+}
+
+/// Reads an answer of PutRecords whose texts have no escapes. Every step gives `None` for what it does not know.
+struct Scanner<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Scanner<'a> {
+    fn records(body: &'a [u8], outcomes: &mut Vec<Outcome<'a>>) -> Option<()> {
+        let mut scanner = Self { rest: body };
+        let mut found = false;
+        scanner.byte(b'{')?;
+        loop {
+            let name = scanner.text()?;
+            scanner.byte(b':')?;
+            match name {
+                b"Records" if !found => {
+                    scanner.entries(outcomes)?;
+                    found = true;
+                }
+                _ => scanner.scalar()?,
+            }
+            match scanner.next()? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        (found && scanner.rest.trim_ascii().is_empty()).then_some(())
+    }
+
+    fn entries(&mut self, outcomes: &mut Vec<Outcome<'a>>) -> Option<()> {
+        self.byte(b'[')?;
+        if self.rest.first() == Some(&b']') {
+            return self.byte(b']');
+        }
+        loop {
+            outcomes.push(self.entry()?);
+            match self.next()? {
+                b',' => {}
+                b']' => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+
+    fn entry(&mut self) -> Option<Outcome<'a>> {
+        self.byte(b'{')?;
+        let (mut shard, mut code) = (None, None);
+        loop {
+            let name = self.text()?;
+            self.byte(b':')?;
+            match name {
+                b"ShardId" => shard = Some(self.text()?),
+                b"ErrorCode" if self.rest.first() == Some(&b'"') => code = Some(self.text()?),
+                _ => self.scalar()?,
+            }
+            match self.next()? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        Some(match (shard, code) {
+            (Some(shard), None) => Outcome::Accepted { shard: std::str::from_utf8(shard).ok()?.into() },
+            (_, Some(code)) => Outcome::Refused { code: std::str::from_utf8(code).ok()?.into() },
+            (None, None) => Outcome::Refused { code: "unknown".into() },
+        })
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    fn byte(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    /// A text without escapes.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        self.byte(b'"')?;
+        let end = memchr(b'"', self.rest)?;
+        let (text, rest) = self.rest.split_at(end);
+        self.rest = &rest[1..];
+        (memchr(b'\\', text).is_none()).then_some(text)
+    }
+
+    /// A text, number or word that is not looked at.
+    fn scalar(&mut self) -> Option<()> {
+        if self.rest.first() == Some(&b'"') {
+            return self.text().map(|_| ());
+        }
+        let end = self.rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']'))?;
+        let word = &self.rest[..end];
+        self.rest = &self.rest[end..];
+        word.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'+')).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer(body: &str, entries: usize) -> Result<Vec<String>, Malformed> {
+        let outcomes = Api::put_records("s").read_answer(body.as_bytes(), entries)?;
+        Ok(outcomes.iter().map(|outcome| format!("{outcome:?}")).collect())
+    }
+
+    #[test]
+    fn plain_spaced_and_escaped_answers_say_the_same() {
+        let plain = r#"{"FailedRecordCount":1,"Records":[{"SequenceNumber":"49","ShardId":"shardId-000000000001"},{"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"Rate exceeded"}],"EncryptionType":"NONE"}"#;
+        let spaced = plain.replace(':', " : ").replace(',', " , ");
+        let escaped = plain.replace("Rate exceeded", "a \\\"quoted\\\" reason");
+        let nulls = plain
+            .replace("\"ShardId\":\"shardId-000000000001\"", "\"ShardId\":\"shardId-000000000001\",\"ErrorCode\":null");
+        let want = answer(plain, 2).unwrap();
+        assert_eq!(want[0], "Accepted { shard: \"shardId-000000000001\" }");
+        assert_eq!(want[1], "Refused { code: \"ProvisionedThroughputExceededException\" }");
+        for body in [spaced, escaped, nulls] {
+            assert_eq!(answer(&body, 2).unwrap(), want, "{body}");
+        }
+    }
+
+    #[test]
+    fn too_many_too_few_or_no_entries_are_malformed() {
+        let one = r#"{"Records":[{"SequenceNumber":"1","ShardId":"a"}]}"#;
+        assert_eq!(answer(one, 2).unwrap_err().to_string(), "malformed answer: 1 entries for 2 records");
+        assert!(answer(r#"{"Records":[]}"#, 1).is_err());
+        assert!(answer("{}", 1).is_err() && answer("", 1).is_err() && answer("<html>", 1).is_err());
+        assert_eq!(answer(r#"{"Records":[{}]}"#, 1).unwrap(), ["Refused { code: \"unknown\" }"]);
+    }
+
+    #[test]
+    fn errors_are_read_with_and_without_a_namespace() {
+        let both = (Some("ResourceNotFoundException".to_owned()), Some("no".to_owned()));
+        assert_eq!(read_error(br#"{"__type":"com.amazonaws.kinesis#ResourceNotFoundException","message":"no"}"#), both);
+        assert_eq!(read_error(br#"{"__type":"ResourceNotFoundException","Message":"no"}"#), both);
+        assert_eq!(read_error(b"<html>"), (None, None));
+    }
+
+    #[test]
+    fn one_record_has_a_call_of_its_own_shape() {
+        let api = Api::put_record("s");
+        let mut body = api.body_start().to_vec();
+        let entry = NewEntry { data: b"x", key: "k", explicit_hash: Some(7), records: &[] };
+        api.encode(entry, &mut body);
+        body.extend_from_slice(api.body_end());
+        let text = r#"{"StreamName":"s","Data":"eA==","PartitionKey":"k","ExplicitHashKey":"7"}"#;
+        assert_eq!(String::from_utf8(body).unwrap(), text);
+        let read = api.read_answer(br#"{"SequenceNumber":"1","ShardId":"b"}"#, 1).unwrap();
+        assert_eq!(read, [Outcome::Accepted { shard: "b".into() }]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_and_data_come_back(key in "\\PC{1,20}|[\\x00-\\x7f]{1,9}", data: Vec<u8>, hash: Option<u128>) {
+            let api = Api::put_records("s");
+            let mut json = Vec::new();
+            api.encode(NewEntry { data: &data, key: &key, explicit_hash: hash, records: &[] }, &mut json);
+            let read = EntryKey::read(&json).unwrap();
+            prop_assert_eq!((read.key.as_str(), read.explicit_hash()), (key.as_str(), hash));
+            let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(value["Data"].as_str().unwrap()).unwrap(), data);
+        }
+
+        #[test]
+        fn what_the_scanner_reads_serde_reads_alike(body in r#"\{("a":1,)?"Records":\[(\{"(ShardId|ErrorCode)":("[a-z]{0,3}"|null|1)\},?){0,3}\]\}"#) {
+            let mut seen = Vec::new();
+            if Scanner::records(body.as_bytes(), &mut seen).is_some() && let Ok(all) = serde_json::from_str::<AllAnswers>(&body) {
+                prop_assert_eq!(seen, all.records.into_iter().map(Outcome::from).collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! The courier: reads answers, counts what became of each record, and sends again what was refused.
+//!
+//! One thread owns the account. It sleeps in one place, until a socket speaks, a pause ends or something is handed in.
+//! Answers are taken from every socket first, with the time they came; only then are they read and counted, so that no
+//! acknowledgement is timed late because another one was being read.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use mio::{Events, Poll, Token};
+use tokio::sync::watch;
+
+use super::{
+    Books, Produced, Settings,
+    api::{EntryKey, Outcome, read_error},
+    call::{Call, Delivered, Entry, RecordMeta},
+    desk::{Desk, Waiting},
+    lanes::Lanes,
+    tally::Tally,
+};
+use crate::{
+    client::{CALL_TIMEOUT, CONNECT_TIMEOUT, Failure, FailureKind, StreamClient},
+    clock::Clock,
+    error::LoadError,
+    progress::LoadProgress,
+    shards::ShardMap,
+    timeline::Timeline,
+    wire::connection::Happened,
+};
+
+/// The token of the desk's bell; connections have their place as theirs.
+pub(super) const WAKER: Token = Token(usize::MAX);
+/// Longest sleep: how often waits, time-outs and the wish to stop are looked at.
+const LONGEST_SLEEP_US: u64 = 50_000;
+/// First pause before a connection that could not be opened is tried again; doubles up to the longest.
+const REOPEN_PAUSE_US: u64 = 20_000;
+const LONGEST_REOPEN_PAUSE_US: u64 = 1_000_000;
+/// The cause of records that could not be kept for another attempt.
+const WINDOW_FULL: &str = "retry window full";
+/// The cause of records that were too late to be sent.
+const SHED: &str = "shed";
+
+/// Why records that were never sent are given up.
+const NO_CONNECTION: &str = "connection";
+const NO_FREE_CALL: &str = "no free call";
+
+pub(super) struct Courier {
+    settings: Settings,
+    stream: StreamClient,
+    shards: ShardMap,
+    desk: Arc<Desk>,
+    clock: Clock,
+    poll: Poll,
+    tally: Tally,
+    timeline: Arc<Timeline>,
+    progress: Arc<LoadProgress>,
+    lanes: Lanes,
+    opened: watch::Sender<bool>,
+    stop: watch::Receiver<bool>,
+    stopping: bool,
+    addresses: Vec<SocketAddr>,
+    next_address: usize,
+    open_connections: usize,
+    /// When each connection that is down is opened again.
+    reopen_us: Vec<u64>,
+    reopen_pause_us: u64,
+    looked_us: u64,
+    /// When the endpoint last gave an answer of any kind; at first, when the load began.
+    answered_us: u64,
+    ever_answered: bool,
+    failure: Option<LoadError>,
+}
+
+impl Courier {
+    #[expect(clippy::too_many_arguments, reason = "each is one thing the courier needs once")]
+    pub(super) fn new(
+        settings: Settings,
+        stream: StreamClient,
+        shards: ShardMap,
+        desk: Arc<Desk>,
+        poll: Poll,
+        opened: watch::Sender<bool>,
+        stop: watch::Receiver<bool>,
+        books: Books,
+    ) -> Self {
+        let clock = desk.clock;
+        let connections = desk.connections.len();
+        Self {
+            lanes: Lanes::new(settings.in_flight_per_shard, settings.retry_window_bytes),
+            settings,
+            stream,
+            shards,
+            desk,
+            clock,
+            poll,
+            tally: Tally::new(books.recorders),
+            timeline: books.timeline,
+            progress: books.progress,
+            opened,
+            stop,
+            stopping: false,
+            addresses: Vec::new(),
+            next_address: 0,
+            open_connections: 0,
+            reopen_us: vec![0; connections],
+            reopen_pause_us: REOPEN_PAUSE_US,
+            looked_us: 0,
+            answered_us: clock.now_us(),
+            ever_answered: false,
+            failure: None,
+        }
+    }
+
+    /// Works until the desk is closed and each record is accepted or given up.
+    pub(super) fn run(mut self) -> Result<Produced, LoadError> {
+        let mut events = Events::with_capacity(256);
+        loop {
+            self.look_around();
+            if self.is_done() {
+                break;
+            }
+            if let Err(error) = self.poll.poll(&mut events, Some(self.sleep()))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                self.over(LoadError::Thread { thread: "wire", source: error });
+            }
+            let mut delivered = Vec::new();
+            for event in &events {
+                if event.token() == WAKER {
+                    self.proceed_failed(&mut delivered);
+                } else {
+                    self.proceed(event.token().0, &mut delivered);
+                }
+            }
+            self.dispatch();
+            for delivered in delivered {
+                self.settle(*delivered);
+            }
+        }
+        self.desk.end();
+        if self.failure.is_none() && !self.ever_answered && self.tally.sent() > 0 {
+            self.failure = Some(self.unreachable("no call was answered".to_owned()));
+        }
+        self.tally.finish(self.failure)
+    }
+
+    /// How long nothing has to be done but what sockets ask for.
+    fn sleep(&self) -> Duration {
+        let now_us = self.clock.now_us();
+        let wake_us = self.lanes.next_us().unwrap_or(u64::MAX).min(now_us + LONGEST_SLEEP_US);
+        // Whole milliseconds are what the poll can wait; rounding up wakes it once and not twice.
+        Duration::from_millis(wake_us.saturating_sub(now_us).div_ceil(1_000))
+    }
+
+    fn is_done(&self) -> bool {
+        let state = self.desk.state();
+        state.closed && state.ready.is_empty() && self.desk.calls_under_way() == 0 && self.lanes.is_empty()
+            || self.failure.is_some() && self.desk.calls_under_way() == 0
+    }
+
+    /// Everything that time brings: the wish to stop, retries, time-outs, connections to open.
+    fn look_around(&mut self) {
+        let now_us = self.clock.now_us();
+        if !self.stopping && *self.stop.borrow() {
+            self.stopping = true;
+            self.wake_lanes(u64::MAX);
+        }
+        if self.lanes.next_us().is_some_and(|next_us| next_us <= now_us) {
+            self.wake_lanes(now_us);
+        }
+        if now_us.saturating_sub(self.looked_us) >= LONGEST_SLEEP_US / 2 {
+            self.looked_us = now_us;
+            self.time_out(now_us);
+            self.expire(now_us);
+            self.open_connections(now_us);
+        }
+        self.count_shed();
+        self.dispatch();
+    }
+
+    fn wake_lanes(&mut self, until_us: u64) {
+        let desk = Arc::clone(&self.desk);
+        self.lanes.wake(until_us, &desk.api, self.settings.limits, || desk.empty_call());
+    }
+
+    /// Opens every connection that is down and whose pause is over.
+    fn open_connections(&mut self, now_us: u64) {
+        let down: Vec<usize> = (0..self.reopen_us.len())
+            .filter(|at| self.reopen_us[*at] <= now_us && self.desk.connection(*at).is_down())
+            .collect();
+        if down.is_empty() {
+            return;
+        }
+        if self.addresses.is_empty() {
+            match self.desk.route.addresses() {
+                Ok(addresses) if !addresses.is_empty() => self.addresses = addresses,
+                Ok(_) => return self.could_not_open(&down, "the name stands for no address".to_owned(), now_us),
+                Err(error) => return self.could_not_open(&down, error.to_string(), now_us),
+            }
+        }
+        for at in down {
+            let address = self.addresses[self.next_address % self.addresses.len()];
+            self.next_address += 1;
+            let opening =
+                self.desk.connection(at).open(&self.desk.route, address, self.poll.registry(), Token(at), now_us);
+            if let Err(why) = opening {
+                self.could_not_open(&[at], why, now_us);
+            }
+        }
+    }
+
+    fn could_not_open(&mut self, connections: &[usize], why: String, now_us: u64) {
+        for at in connections {
+            self.reopen_us[*at] = now_us + self.reopen_pause_us;
+        }
+        self.reopen_pause_us = (2 * self.reopen_pause_us).min(LONGEST_REOPEN_PAUSE_US);
+        // The name may stand for other addresses by now.
+        self.addresses.clear();
+        self.no_answer(why, now_us);
+    }
+
+    /// An attempt to reach the endpoint failed. When nothing else is heard of it for a record's deadline, it is over.
+    fn no_answer(&mut self, detail: String, now_us: u64) {
+        let waits = self.tally.sent() > 0 || !self.desk.state().ready.is_empty();
+        if waits && now_us.saturating_sub(self.answered_us) >= self.settings.retry.deadline_us {
+            self.over(self.unreachable(detail));
+        }
+    }
+
+    /// Lets a connection go on.
+    fn proceed(&mut self, at: usize, delivered: &mut Vec<Box<Delivered>>) {
+        let Some(connection) = self.desk.connections.get(at) else { return };
+        let happened = connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner).proceed(self.clock);
+        self.note(at, happened, delivered);
+    }
+
+    /// Lets those go on whose call failed at its start, in another thread.
+    fn proceed_failed(&mut self, delivered: &mut Vec<Box<Delivered>>) {
+        for at in 0..self.desk.connections.len() {
+            if self.desk.connection(at).has_failed() {
+                self.proceed(at, delivered);
+            }
+        }
+    }
+
+    fn note(&mut self, at: usize, happened: Happened, delivered: &mut Vec<Box<Delivered>>) {
+        match happened {
+            Happened::Nothing => {}
+            Happened::Opened => {
+                self.open_connections += 1;
+                self.reopen_pause_us = REOPEN_PAUSE_US;
+                self.desk.state().idle.push(at);
+                self.opened.send_if_modified(|open| !std::mem::replace(open, true));
+            }
+            Happened::Lost(why) => {
+                let was_idle = {
+                    let mut state = self.desk.state();
+                    let before = state.idle.len();
+                    state.idle.retain(|idle| *idle != at);
+                    state.idle.len() < before
+                };
+                if was_idle {
+                    self.open_connections = self.open_connections.saturating_sub(1);
+                    self.looked_us = 0;
+                } else {
+                    self.could_not_open(&[at], why, self.clock.now_us());
+                }
+            }
+            Happened::Delivered { delivered: done, open } => {
+                self.desk.call_ended();
+                self.lanes.call_ended(done.call.lane);
+                if open {
+                    self.desk.state().idle.push(at);
+                } else {
+                    self.open_connections = self.open_connections.saturating_sub(1);
+                    self.looked_us = 0;
+                }
+                delivered.push(done);
+            }
+        }
+    }
+
+    /// Starts calls on free connections: what has waited longest first, new or sent again.
+    fn dispatch(&mut self) {
+        loop {
+            let (at, waiting) = {
+                let mut state = self.desk.state();
+                let Some(at) = state.idle.last().copied() else { break };
+                let new_us = state.ready.front().map(|waiting| waiting.call.ready_us);
+                let again_us = self.lanes.oldest_us();
+                let waiting = match (new_us, again_us) {
+                    (None, None) => break,
+                    (Some(new_us), again_us) if again_us.is_none_or(|again_us| new_us <= again_us) => {
+                        state.ready.pop_front()
+                    }
+                    _ => self.lanes.take_oldest().map(|call| Waiting { call, waited: false }),
+                };
+                state.idle.pop();
+                (at, waiting)
+            };
+            let Some(Waiting { mut call, waited }) = waiting else { break };
+            let now_us = self.clock.now_us();
+            if waited {
+                self.tally.waited(now_us.saturating_sub(call.ready_us));
+            }
+            if call.lane.is_none() {
+                self.shed(&mut call, now_us);
+            }
+            if call.is_empty() {
+                self.desk.recycle(call);
+                self.desk.state().idle.push(at);
+                continue;
+            }
+            self.desk.prepare(&mut call);
+            self.desk.start(at, call);
+        }
+        let under_way = self.desk.calls_under_way();
+        self.progress.set_in_flight(under_way);
+    }
+
+    /// Takes the records out of a call that are too late to be sent.
+    fn shed(&mut self, call: &mut Call, now_us: u64) {
+        let Some(shed_after_us) = self.settings.shed_after_us else { return };
+        let (before, bytes) = (call.records().len(), call.bytes());
+        let in_time = |records: &[RecordMeta]| {
+            records.first().is_some_and(|record| record.due_us.saturating_add(shed_after_us) >= now_us)
+        };
+        call.retain(&self.desk.api, in_time, |_| {});
+        let shed = before - call.records().len();
+        if shed > 0 {
+            self.tally.given_up(None, SHED, shed as u64);
+            self.progress.add_answered(0, 0, shed as u64);
+            self.desk.release(shed, bytes - call.bytes());
+        }
+    }
+
+    /// Counts what the pacing thread has shed.
+    fn count_shed(&mut self) {
+        let shed = std::mem::take(&mut self.desk.state().shed);
+        if shed > 0 {
+            self.tally.given_up(None, SHED, shed);
+            self.progress.add_answered(0, 0, shed);
+        }
+    }
+
+    /// Gives up calls that took too long, and openings.
+    fn time_out(&mut self, now_us: u64) {
+        let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let mut delivered = Vec::new();
+        for at in 0..self.desk.connections.len() {
+            let mut connection = self.desk.connection(at);
+            let limit_us = if connection.is_opening() { us(CONNECT_TIMEOUT) } else { us(CALL_TIMEOUT) };
+            if connection.waits_since_before(now_us.saturating_sub(limit_us)) {
+                let happened = connection.give_up("no answer in time".to_owned(), true, self.clock);
+                drop(connection);
+                self.note(at, happened, &mut delivered);
+            }
+        }
+        for delivered in delivered {
+            self.settle(*delivered);
+        }
+    }
+
+    /// Gives up what waited for a connection until its deadline.
+    fn expire(&mut self, now_us: u64) {
+        let deadline_us = self.settings.retry.deadline_us;
+        let over = |call: &Call| call.records().iter().all(|record| record.due_us.saturating_add(deadline_us) < now_us);
+        let mut late = self.lanes.take_calls(over);
+        {
+            let mut state = self.desk.state();
+            while state.ready.front().is_some_and(|waiting| over(&waiting.call)) {
+                late.extend(state.ready.pop_front().map(|waiting| waiting.call));
+            }
+        }
+        let cause = if self.open_connections == 0 { NO_CONNECTION } else { NO_FREE_CALL };
+        for call in late {
+            self.give_up_call(call, cause);
+        }
+    }
+
+    fn give_up_call(&mut self, call: Box<Call>, cause: &str) {
+        let records = call.records().len();
+        self.tally.given_up(None, cause, records as u64);
+        self.progress.add_answered(0, 0, records as u64);
+        if call.lane.is_none() {
+            self.desk.release(records, call.bytes());
+        }
+        self.desk.recycle(call);
+    }
+
+    /// Ends the load for this reason: what is held is given up, what is under way is waited for no longer.
+    fn over(&mut self, why: LoadError) {
+        if self.failure.is_some() {
+            return;
+        }
+        let cause = why.cause();
+        self.failure = Some(why);
+        self.stopping = true;
+        self.desk.end();
+        let waiting: Vec<_> = self.desk.state().ready.drain(..).map(|waiting| waiting.call).collect();
+        self.wake_lanes(u64::MAX);
+        for call in waiting.into_iter().chain(self.lanes.take_calls(|_| true)) {
+            self.give_up_call(call, cause);
+        }
+        for at in 0..self.desk.connections.len() {
+            let mut delivered = Vec::new();
+            let happened = self.desk.connection(at).give_up(cause.to_owned(), false, self.clock);
+            self.note(at, happened, &mut delivered);
+            for delivered in delivered {
+                self.settle(*delivered);
+            }
+        }
+    }
+
+    /// Takes in the answer of one call.
+    fn settle(&mut self, delivered: Delivered) {
+        let Delivered { call, send_us, ack_us, result } = delivered;
+        let before = self.tally.counts();
+        self.tally.called();
+        for entry in call.entries().iter().filter(|entry| entry.attempts == 1) {
+            self.tally.sent_first(call.records_of(entry), send_us);
+        }
+        if call.lane.is_none() {
+            self.desk.release(call.records().len(), call.bytes());
+        }
+        let desk = Arc::clone(&self.desk);
+        let read = match &result {
+            Ok((200, body)) => desk.api.read_answer(body, call.entries().len()).map_err(|error| Failure {
+                kind: FailureKind::Server,
+                cause: "malformed answer".to_owned(),
+                detail: error.0,
+            }),
+            Ok((status, body)) => {
+                let (code, message) = read_error(body);
+                Err(Failure::of_answer(*status, code, message))
+            }
+            Err((why, timeout)) => Err(Failure::of_connection(why.clone(), *timeout)),
+        };
+        match read {
+            Ok(outcomes) => {
+                self.answered(ack_us);
+                self.enter(&call, &outcomes, send_us, ack_us);
+            }
+            Err(failure) => self.failed(&call, failure, ack_us),
+        }
+        let after = self.tally.counts();
+        let (accepted, refusals) = (after.accepted - before.accepted, after.refusals - before.refusals);
+        let under_way = self.desk.calls_under_way();
+        self.progress.add_answered(accepted, refusals, after.refused - before.refused);
+        self.timeline.answered(ack_us, accepted, refusals, under_way);
+        if let Some(interval) = self.tally.last_response_interval() {
+            self.progress.set_response(interval);
+        }
+        self.desk.recycle(call);
+    }
+
+    /// Enters what became of each entry of a call that was answered.
+    fn enter(&mut self, call: &Call, outcomes: &[Outcome<'_>], send_us: u64, ack_us: u64) {
+        for (entry, outcome) in call.entries().iter().zip(outcomes) {
+            match outcome {
+                Outcome::Accepted { shard } => {
+                    self.tally.accepted(entry, call.records_of(entry), shard, send_us, ack_us);
+                }
+                Outcome::Refused { code } => {
+                    let shard = EntryKey::read(call.json_of(entry)).and_then(|key| {
+                        let hash = key.explicit_hash();
+                        hash.map_or_else(|| self.shards.shard_of(&key.key), |hash| self.shards.shard_at(hash)).cloned()
+                    });
+                    self.refuse(call, entry, shard.as_ref(), code, ack_us);
+                }
+            }
+        }
+    }
+
+    /// A call failed as a whole.
+    fn failed(&mut self, call: &Call, failure: Failure, ack_us: u64) {
+        self.tally.call_failed();
+        let records = call.records().len();
+        tracing::debug!(cause = failure.cause, detail = failure.detail, records, "call failed");
+        let fatal = matches!(failure.kind, FailureKind::NotFound | FailureKind::Denied);
+        match failure.kind {
+            FailureKind::Connection | FailureKind::Timeout => {}
+            _ => self.answered(ack_us),
+        }
+        if failure.kind == FailureKind::Rejected {
+            self.narrow(call, &failure.cause, ack_us);
+        } else {
+            // What the endpoint will never take is not tried again.
+            self.stopping |= fatal;
+            for entry in call.entries() {
+                self.refuse(call, entry, None, &failure.cause, ack_us);
+            }
+        }
+        match failure.kind {
+            FailureKind::Connection | FailureKind::Timeout => self.no_answer(failure.detail, ack_us),
+            _ if fatal => {
+                let error = self.stream.error(self.desk.api.name(), failure);
+                self.over(error);
+            }
+            _ => {}
+        }
+    }
+
+    /// One entry that the endpoint rejects takes its whole call with it: halves the call until the culprits are alone,
+    /// and gives those up.
+    fn narrow(&mut self, call: &Call, cause: &str, now_us: u64) {
+        let entries = call.entries();
+        self.tally.refusal(None, cause, call.records().len() as u64);
+        if entries.len() > 1 && !self.stopping {
+            for half in [&entries[..entries.len() / 2], &entries[entries.len() / 2..]] {
+                let mut again = self.desk.empty_call();
+                again.ready_us = now_us;
+                for entry in half {
+                    again.push_again(&self.desk.api, &call.parcel(entry));
+                }
+                self.lanes.push_call(again);
+            }
+        } else {
+            self.tally.given_up(None, cause, call.records().len() as u64);
+        }
+    }
+
+    /// Counts a refusal; then the entry pauses for another attempt, or is given up.
+    fn refuse(&mut self, call: &Call, entry: &Entry, shard: Option<&Arc<str>>, cause: &str, now_us: u64) {
+        let records = call.records_of(entry);
+        let count = records.len() as u64;
+        self.tally.refusal(shard, cause, count);
+        let Some(first) = records.first() else { return };
+        let ready_us = self.settings.retry.ready_us(first.sequence, first.due_us, entry.attempts, now_us);
+        match ready_us {
+            Some(ready_us) if !self.stopping => {
+                if self.lanes.push(shard, ready_us, call.parcel(entry)).is_err() {
+                    self.tally.given_up(shard, WINDOW_FULL, count);
+                }
+            }
+            _ => self.tally.given_up(shard, cause, count),
+        }
+    }
+
+    fn answered(&mut self, now_us: u64) {
+        self.answered_us = self.answered_us.max(now_us);
+        self.ever_answered = true;
+    }
+
+    fn unreachable(&self, detail: String) -> LoadError {
+        LoadError::Unreachable { endpoint: self.stream.endpoint.to_string(), detail }
+    }
+}
