@@ -89,6 +89,7 @@ async fn walk(
         run_id: folder.id.clone(),
         run_dir: folder.path.clone(),
         stream: connected.stream.clone(),
+        reads_back: true,
         log: Arc::clone(&log),
         interval,
         clock: Clock::start(),

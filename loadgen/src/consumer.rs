@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_reports::{
     latency::{HopRecorder, LatencyLog},
-    record::HopLatency,
+    record::{HopLatency, OrderRecord},
 };
 use millrace_scenarios::Hop;
 use tokio::{
@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     error::LoadError,
     ledger::{IntervalSet, Ledger, Seen},
+    order_check::OrderCheck,
     progress::LoadProgress,
     reader::{ShardBatch, ShardReader, Start},
     stamp,
@@ -51,6 +52,8 @@ pub(crate) struct Consumed {
     pub(crate) foreign: u64,
     /// Arrival, read.
     pub(crate) latency: [HopLatency; 2],
+    /// Whether keys kept their order; absent when nobody asked.
+    pub(crate) order: Option<OrderRecord>,
     /// Why the stream could not be read to its end.
     pub(crate) failure: Option<LoadError>,
 }
@@ -75,6 +78,7 @@ impl Consumer {
         log: &Arc<LatencyLog>,
         interval: Duration,
         progress: Arc<LoadProgress>,
+        ordered: bool,
     ) -> Self {
         let (output, batches) = mpsc::channel(READ_AHEAD);
         let reader = ShardReader::spawn(stream, poll, start, clock, output);
@@ -85,6 +89,7 @@ impl Consumer {
             foreign: 0,
             arrival: recorder(Hop::Arrival),
             read: recorder(Hop::Read),
+            order: ordered.then(OrderCheck::default),
             progress,
         };
         let (accepted, accepted_receiver) = oneshot::channel();
@@ -160,6 +165,7 @@ struct Book {
     foreign: u64,
     arrival: HopRecorder,
     read: HopRecorder,
+    order: Option<OrderCheck>,
     progress: Arc<LoadProgress>,
 }
 
@@ -176,6 +182,9 @@ impl Book {
                 let due_us = stamp.due_us.cast_signed();
                 self.read.record(batch.read_us, batch.read_us.cast_signed().saturating_sub(due_us), 1);
                 self.arrival.record(batch.read_us, record.arrival_us.saturating_sub(due_us), 1);
+                if let Some(order) = &mut self.order {
+                    order.enter(&record.partition_key, stamp.sequence);
+                }
                 new += 1;
             }
         }
@@ -185,7 +194,8 @@ impl Book {
 
     fn close(self, failure: Option<LoadError>) -> Result<Consumed, LoadError> {
         let latency = [self.arrival.finish()?, self.read.finish()?];
-        Ok(Consumed { ledger: self.ledger, foreign: self.foreign, latency, failure })
+        let order = self.order.as_ref().map(OrderCheck::record);
+        Ok(Consumed { ledger: self.ledger, foreign: self.foreign, latency, order, failure })
     }
 }
 
@@ -209,8 +219,17 @@ mod tests {
         let stream = fake.stream().await;
         let clock = Clock::start();
         let interval = Duration::from_secs(1);
-        let started =
-            Consumer::start(stream, POLL, Start::TrimHorizon, "mine", clock, &log, interval, Arc::clone(&progress));
+        let started = Consumer::start(
+            stream,
+            POLL,
+            Start::TrimHorizon,
+            "mine",
+            clock,
+            &log,
+            interval,
+            Arc::clone(&progress),
+            false,
+        );
         (started, progress)
     }
 

@@ -9,13 +9,14 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use millrace_scenarios::Load;
+use millrace_scenarios::{Load, Order, Retry};
 use tokio::sync::{oneshot, watch};
 
 pub(crate) mod api;
 pub(crate) mod call;
 mod courier;
 pub(crate) mod desk;
+pub(crate) mod key_order;
 mod lanes;
 mod retry;
 mod tally;
@@ -53,6 +54,10 @@ pub(crate) struct Settings {
     pub(crate) shed_after_us: Option<u64>,
     /// Whether calls are signed.
     pub(crate) signs: bool,
+    /// What is sent again of a call that was refused in part.
+    pub(crate) retry_kind: Retry,
+    /// Whether the records of a key keep their order.
+    pub(crate) ordered: bool,
 }
 
 impl Settings {
@@ -69,6 +74,8 @@ impl Settings {
             retry_window_bytes: bytes(load.retry_window),
             shed_after_us: None,
             signs: load.sign,
+            retry_kind: load.retry,
+            ordered: load.order == Order::Key,
         }
     }
 
@@ -116,7 +123,8 @@ impl Producer {
         let poll = mio::Poll::new().map_err(failed)?;
         let waker = mio::Waker::new(poll.registry(), courier::WAKER).map_err(failed)?;
         let route = Arc::clone(&stream.route);
-        let desk = Arc::new(Desk::new(settings.in_flight, settings.room(), waker, api, route, settings.signs, clock));
+        let Settings { in_flight, signs, ordered, .. } = settings;
+        let desk = Arc::new(Desk::new(in_flight, settings.room(), waker, api, route, signs, ordered, clock));
         let (opened, open) = watch::channel(false);
         let (done, produced) = oneshot::channel();
         let courier = Courier::new(settings, stream, shards, Arc::clone(&desk), poll, opened, stop, books);

@@ -7,7 +7,7 @@ use millrace_reports::{
     latency::LatencyLog,
     record::{HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad},
 };
-use millrace_scenarios::{Arrival, Scenario};
+use millrace_scenarios::{Arrival, Order, PutCall, Scenario};
 use tokio::sync::watch;
 
 use crate::{
@@ -48,6 +48,8 @@ pub struct LoadPlan {
     pub run_dir: PathBuf,
     /// The stream, at an endpoint that was [reached](crate::client::connect).
     pub stream: StreamClient,
+    /// Whether records are read back. When they are not, nothing is said about what the stream kept.
+    pub reads_back: bool,
     /// The run's latency log. When its origin is still ahead once all is prepared, it is the first due time; otherwise
     /// the load begins at once.
     pub log: Arc<LatencyLog>,
@@ -108,19 +110,25 @@ pub fn run(
         let shard_map = ShardMap::new(shards::list(&stream).await?);
 
         let clock = plan.clock;
-        let mut consumer = Consumer::start(
-            stream.clone(),
-            scenario.stream.consumer_poll.duration(),
-            Start::AtTimestamp(clock.now_us().saturating_sub(READ_BACK_US)),
-            &plan.run_id,
-            clock,
-            &plan.log,
-            plan.interval,
-            Arc::clone(&progress),
-        );
+        let mut consumer = plan.reads_back.then(|| {
+            Consumer::start(
+                stream.clone(),
+                scenario.stream.consumer_poll.duration(),
+                Start::AtTimestamp(clock.now_us().saturating_sub(READ_BACK_US)),
+                &plan.run_id,
+                clock,
+                &plan.log,
+                plan.interval,
+                Arc::clone(&progress),
+                scenario.load.order == Order::Key,
+            )
+        });
 
         let timeline = Arc::new(Timeline::new(plan.interval));
-        let api = Api::put_records(&stream.stream);
+        let api = match scenario.load.call {
+            PutCall::PutRecords => Api::put_records(&stream.stream),
+            PutCall::PutRecord => Api::put_record(&stream.stream),
+        };
         let settings = Settings::new(&scenario.load, scenario.seed, &api);
         let linger_us = scenario.load.linger.as_us();
         // A part that fails stops the others, as the caller does.
@@ -163,7 +171,7 @@ pub fn run(
         let mut produced = loop {
             tokio::select! {
                 produced = producer.finished() => break produced?,
-                error = consumer.failed(), if failure.is_none() => {
+                error = failed(&mut consumer), if failure.is_none() => {
                     failure = Some(error);
                     halt.send_replace(true);
                 }
@@ -183,10 +191,15 @@ pub fn run(
             in_flight_longest_wait_us: produced.counts.longest_wait_us,
         });
         let patience = if paced.interrupted { INTERRUPTED_PATIENCE } else { Patience::default() };
-        let accepted = Arc::new(produced.accepted.clone());
-        let mut consumed = consumer.drain(accepted, patience).await?;
+        let mut consumed = match consumer {
+            Some(consumer) => Some(consumer.drain(Arc::new(produced.accepted.clone()), patience).await?),
+            None => None,
+        };
         // The first reason counts; what the others say follows from it.
-        let failure = failure.or(produced.failure.take()).or(paced.failure.take()).or(consumed.failure.take());
+        let failure = failure
+            .or(produced.failure.take())
+            .or(paced.failure.take())
+            .or(consumed.as_mut().and_then(|c| c.failure.take()));
         let interrupted = paced.interrupted && failure.is_none();
 
         let end_us = produced.counts.last_ack_us.max(first_due_us);
@@ -194,6 +207,14 @@ pub fn run(
         let outcome = outcome(&scenario, first_due_us, intervals, shard_map, paced, produced, consumed, harness);
         Ok(LoadOutcome { interrupted, failure, ..outcome })
     })
+}
+
+/// Resolves when the consumer has failed; never without one.
+async fn failed(consumer: &mut Option<Consumer>) -> LoadError {
+    match consumer {
+        Some(consumer) => consumer.failed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Opens the source where blocking is allowed: it may write a file first.
@@ -211,13 +232,16 @@ fn outcome(
     shard_map: ShardMap,
     paced: Paced,
     produced: Produced,
-    consumed: Consumed,
+    consumed: Option<Consumed>,
     harness: HarnessRecord,
 ) -> LoadOutcome {
     let counts = produced.counts;
     let per_second = |records: u64, us: u64| if us == 0 { 0.0 } else { records as f64 / (us as f64 / 1e6) };
     let elapsed_us = counts.last_ack_us.saturating_sub(first_due_us);
-    let account = consumed.ledger.account(&produced.accepted);
+    // Without a consumer nothing was seen, and nothing is missed either.
+    let account = consumed.as_ref().map(|c| c.ledger.account(&produced.accepted)).unwrap_or_default();
+    let (ledger, foreign, read_latency, order) =
+        consumed.map_or_else(Default::default, |c| (c.ledger, c.foreign, c.latency.to_vec(), c.order));
     let accepted_by_shard = produced.shards.iter().map(|(shard, c)| (Arc::clone(shard), c.accepted)).collect();
     let record = LoadRecord {
         arrival: arrival_name(scenario.load.arrival).to_owned(),
@@ -231,24 +255,25 @@ fn outcome(
         failed_calls: counts.failed_calls,
         refusals: produced.refusals.clone(),
         attempts: produced.attempts.clone(),
+        order,
         elapsed_us,
         schedule_us: paced.schedule_us,
         target_rate: per_second(paced.due, paced.schedule_us),
         offered_rate: per_second(paced.offered_in_time, paced.schedule_us),
         accepted_rate: per_second(counts.accepted, elapsed_us),
         intervals,
-        shards: shard_loads(&shard_map, &produced, &consumed.ledger),
+        shards: shard_loads(&shard_map, &produced, &ledger),
     };
     LoadOutcome {
         record,
-        latency: produced.latency.into_iter().chain(consumed.latency).collect(),
+        latency: produced.latency.into_iter().chain(read_latency).collect(),
         lost: account.lost,
         duplicated: account.duplicated,
         unacknowledged: account.unacknowledged,
         lost_ranges: account.lost_ranges,
-        shards: consumed.ledger.shard_rows(&accepted_by_shard),
-        read: consumed.ledger.seen().len(),
-        foreign: consumed.foreign,
+        shards: ledger.shard_rows(&accepted_by_shard),
+        read: ledger.seen().len(),
+        foreign,
         harness,
         fingerprint: paced.fingerprint,
         interrupted: paced.interrupted,
@@ -308,6 +333,7 @@ mod tests {
             run_id: "demo-1".to_owned(),
             run_dir: folder.to_owned(),
             stream,
+            reads_back: true,
             log: LatencyLog::discard(clock.now_us() + 100_000),
             interval: Duration::from_millis(200),
             clock,

@@ -183,6 +183,13 @@ impl FakeKinesis {
         self.state().throttled_shard = Some(shard);
     }
 
+    /// Data and key of every record that was taken, shard by shard in the order they were taken.
+    pub(crate) fn stored(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        let all = state.shards.iter().flat_map(|shard| &shard.records);
+        all.map(|(data, key, _)| (String::from_utf8_lossy(data).into_owned(), key.clone())).collect()
+    }
+
     pub(crate) fn most_puts_under_way(&self) -> usize {
         self.state().most_puts_under_way
     }
@@ -417,7 +424,7 @@ impl BareDesk {
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
         let route = Arc::new(Route::nowhere());
         let room = Room { records: 1, bytes: 1 << 20 };
-        let desk = Arc::new(Desk::new(1, room, waker, Api::put_records("demo"), route, false, clock));
+        let desk = Arc::new(Desk::new(1, room, waker, Api::put_records("demo"), route, false, false, clock));
         Self { desk, held_back: Mutex::default(), _poll: poll }
     }
 

@@ -68,6 +68,7 @@ impl<'a> Evidence<'a> {
 #[must_use]
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let mut promises = conservation(evidence);
+    promises.extend(order(evidence));
     promises.extend(evidence.queries.iter().map(answer));
     promises.extend(evidence.slos.iter().map(|bound| slo::promise(bound, evidence)));
     promises.extend(harness(evidence));
@@ -164,6 +165,19 @@ fn shards(ledger: &Ledger) -> (bool, String) {
         ),
     };
     (closes && short.is_empty(), detail)
+}
+
+/// The order of keys, where the scenario promises it.
+fn order(evidence: &Evidence<'_>) -> Option<Promise> {
+    let order = evidence.load?.order?;
+    let detail = format!(
+        "{} of {} read after a later one of their key, over {}",
+        count(order.out_of_order),
+        counted(order.checked, "record", "records"),
+        counted(order.keys, "key", "keys")
+    );
+    let kept = order.out_of_order == 0;
+    Some(Promise { kind: PromiseKind::Order, name: "order of keys".to_owned(), kept, detail })
 }
 
 fn answer(query: &QueryRecord) -> Promise {

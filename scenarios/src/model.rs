@@ -153,6 +153,42 @@ pub struct Stage {
     pub duration: Span,
 }
 
+/// Which call puts records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PutCall {
+    /// Up to 500 records at once; each is taken or refused on its own.
+    #[default]
+    PutRecords,
+    /// One record a call.
+    PutRecord,
+}
+
+/// What is sent again of a call that was refused, or refused in part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Retry {
+    /// Nothing: a record is tried once.
+    None,
+    /// What was refused, after a pause with full jitter, until its deadline.
+    #[default]
+    Record,
+    /// The whole call, as simple clients do: what was taken is there twice, and counted as duplicated.
+    Call,
+}
+
+/// Which records keep their order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// None: a refused record is overtaken by those after it.
+    #[default]
+    None,
+    /// Those of one key, under retries too: one record of a key is under way at a time, which bounds a key's rate by the
+    /// round trip. The consumer checks it.
+    Key,
+}
+
 /// `[load]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +207,15 @@ pub struct Load {
     /// Bytes of data and keys in a PutRecords call at most (AWS: 10 MiB).
     #[serde(default = "default_batch_bytes")]
     pub batch_bytes: ByteSize,
+    /// Which call puts records.
+    #[serde(default)]
+    pub call: PutCall,
+    /// What is sent again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// Which records keep their order.
+    #[serde(default)]
+    pub order: Order,
     /// PutRecords calls under way at once at most.
     #[serde(default = "default_in_flight")]
     pub in_flight: u32,

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::api::Api;
+use super::{api::Api, key_order::KeyId};
 use crate::wire::connection::Broken;
 
 /// Records of an entry, as the ledger and the histograms know them.
@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     records: u32,
     /// How many calls have carried it, this one included.
     pub(crate) attempts: u32,
+    /// Its key, where order by key matters.
+    pub(crate) key: Option<KeyId>,
 }
 
 /// What goes into a call: one entry, not yet encoded.
@@ -69,6 +71,8 @@ pub(crate) struct Call {
     hashed: usize,
     hash: Sha256,
     sealed: bool,
+    /// Whether the hash grows with the body; otherwise it is made when it is asked for.
+    pub(crate) hashes: bool,
     /// When it was ready to be sent, microseconds since 1970.
     pub(crate) ready_us: u64,
     /// The lane it is sent on again, when it is not new.
@@ -91,6 +95,7 @@ pub(crate) struct Parcel {
     json: Box<[u8]>,
     pub(crate) bytes: u32,
     pub(crate) attempts: u32,
+    pub(crate) key: Option<KeyId>,
     pub(crate) records: Box<[RecordMeta]>,
 }
 
@@ -106,6 +111,7 @@ impl Call {
             hashed: 0,
             hash: Sha256::new(),
             sealed: false,
+            hashes: true,
             ready_us: 0,
             lane: None,
         }
@@ -139,16 +145,21 @@ impl Call {
 
     /// Adds an entry.
     pub(crate) fn push(&mut self, api: &Api, entry: NewEntry<'_>) {
+        self.push_ordered(api, entry, None);
+    }
+
+    /// Adds an entry whose key has nothing else on its way.
+    pub(crate) fn push_ordered(&mut self, api: &Api, entry: NewEntry<'_>, key: Option<KeyId>) {
         let start = self.open_entry(api);
         api.encode(entry, &mut self.body);
-        self.close_entry(start, entry.size() as u32, 0, entry.records);
+        self.close_entry(start, entry.size() as u32, 0, key, entry.records);
     }
 
     /// Adds an entry that was sent before.
     pub(crate) fn push_again(&mut self, api: &Api, parcel: &Parcel) {
         let start = self.open_entry(api);
         self.body.extend_from_slice(&parcel.json);
-        self.close_entry(start, parcel.bytes, parcel.attempts, &parcel.records);
+        self.close_entry(start, parcel.bytes, parcel.attempts, parcel.key, &parcel.records);
     }
 
     fn open_entry(&mut self, api: &Api) -> usize {
@@ -159,7 +170,7 @@ impl Call {
         self.body.len()
     }
 
-    fn close_entry(&mut self, start: usize, bytes: u32, attempts: u32, records: &[RecordMeta]) {
+    fn close_entry(&mut self, start: usize, bytes: u32, attempts: u32, key: Option<KeyId>, records: &[RecordMeta]) {
         let first = self.records.len() as u32;
         self.records.extend_from_slice(records);
         self.entries.push(Entry {
@@ -169,10 +180,11 @@ impl Call {
             first,
             records: records.len() as u32,
             attempts: attempts + 1,
+            key,
         });
         self.bytes += bytes as usize;
         // In pieces of some entries: each is still in the cache, and a call of the hash costs more than a short one saves.
-        if self.body.len() - self.hashed >= HASHED_AT_ONCE {
+        if self.hashes && self.body.len() - self.hashed >= HASHED_AT_ONCE {
             self.hash.update(&self.body[self.hashed..]);
             self.hashed = self.body.len();
         }
@@ -234,6 +246,7 @@ impl Call {
             json: self.json_of(entry).into(),
             bytes: entry.bytes,
             attempts: entry.attempts,
+            key: entry.key,
             records: self.records_of(entry).into(),
         }
     }
@@ -278,6 +291,14 @@ fn hex(digest: &[u8]) -> String {
 }
 
 impl Parcel {
+    /// An entry that was never in a call.
+    pub(crate) fn new(api: &Api, entry: NewEntry<'_>, key: KeyId) -> Self {
+        let mut json = Vec::new();
+        api.encode(entry, &mut json);
+        let bytes = entry.size() as u32;
+        Self { json: json.into(), bytes, attempts: 0, key: Some(key), records: entry.records.into() }
+    }
+
     /// Memory that it holds on to.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.json.len() + self.records.len() * size_of::<RecordMeta>()

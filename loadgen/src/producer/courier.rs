@@ -6,6 +6,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use millrace_scenarios::Retry;
 use mio::{Events, Poll, Token};
 use tokio::sync::watch;
 
@@ -379,12 +380,41 @@ impl Courier {
 
     fn give_up_call(&mut self, call: Box<Call>, cause: &str) {
         let records = call.records().len();
-        self.tally.given_up(None, cause, records as u64);
-        self.progress.add_answered(0, 0, records as u64);
+        self.give_up(None, cause, call.records());
+        for entry in call.entries() {
+            self.follow(entry);
+        }
         if call.lane.is_none() {
             self.desk.release(records, call.bytes());
         }
         self.desk.recycle(call);
+    }
+
+    /// Counts records that are not tried again. One that was taken before, when its call was sent again as a whole, is
+    /// not lost for that.
+    fn give_up(&mut self, shard: Option<&Arc<str>>, cause: &str, records: &[RecordMeta]) {
+        let lost = self.tally.not_accepted(records);
+        self.tally.given_up(shard, cause, lost);
+        self.progress.add_answered(0, 0, lost);
+    }
+
+    /// Lets the record go that waited for this one.
+    fn follow(&mut self, entry: &Entry) {
+        let mut key = entry.key;
+        while let Some(parcel) = self.desk.follower(key) {
+            let now_us = self.clock.now_us();
+            let cause = match self.failure {
+                Some(_) => NO_CONNECTION,
+                None => WINDOW_FULL,
+            };
+            match if self.failure.is_some() { Err(parcel) } else { self.lanes.push(None, now_us, parcel) } {
+                Ok(()) => return,
+                Err(parcel) => {
+                    self.give_up(None, cause, &parcel.records);
+                    key = parcel.key;
+                }
+            }
+        }
     }
 
     /// Ends the load for this reason: what is held is given up, what is under way is waited for no longer.
@@ -400,6 +430,9 @@ impl Courier {
         self.wake_lanes(u64::MAX);
         for call in waiting.into_iter().chain(self.lanes.take_calls(|_| true)) {
             self.give_up_call(call, cause);
+        }
+        for parcel in self.desk.followers() {
+            self.give_up(None, cause, &parcel.records);
         }
         for at in 0..self.desk.connections.len() {
             let mut delivered = Vec::new();
@@ -445,7 +478,7 @@ impl Courier {
         let after = self.tally.counts();
         let (accepted, refusals) = (after.accepted - before.accepted, after.refusals - before.refusals);
         let under_way = self.desk.calls_under_way();
-        self.progress.add_answered(accepted, refusals, after.refused - before.refused);
+        self.progress.add_answered(accepted, refusals, 0);
         self.timeline.answered(ack_us, accepted, refusals, under_way);
         if let Some(interval) = self.tally.last_response_interval() {
             self.progress.set_response(interval);
@@ -455,10 +488,17 @@ impl Courier {
 
     /// Enters what became of each entry of a call that was answered.
     fn enter(&mut self, call: &Call, outcomes: &[Outcome<'_>], send_us: u64, ack_us: u64) {
+        let refused = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused { .. }));
+        let again = refused && self.settings.retry_kind == Retry::Call && !self.stopping;
         for (entry, outcome) in call.entries().iter().zip(outcomes) {
             match outcome {
                 Outcome::Accepted { shard } => {
                     self.tally.accepted(entry, call.records_of(entry), shard, send_us, ack_us);
+                    match self.ready_us(call, entry, ack_us).filter(|_| again) {
+                        // As clients do that do not look at the answer's entries: what was taken is taken again.
+                        Some(ready_us) => drop(self.lanes.push(None, ready_us, call.parcel(entry))),
+                        None => self.follow(entry),
+                    }
                 }
                 Outcome::Refused { code } => {
                     let shard = EntryKey::read(call.json_of(entry)).and_then(|key| {
@@ -515,24 +555,34 @@ impl Courier {
                 self.lanes.push_call(again);
             }
         } else {
-            self.tally.given_up(None, cause, call.records().len() as u64);
+            self.give_up(None, cause, call.records());
+            for entry in entries {
+                self.follow(entry);
+            }
         }
     }
 
     /// Counts a refusal; then the entry pauses for another attempt, or is given up.
     fn refuse(&mut self, call: &Call, entry: &Entry, shard: Option<&Arc<str>>, cause: &str, now_us: u64) {
         let records = call.records_of(entry);
-        let count = records.len() as u64;
-        self.tally.refusal(shard, cause, count);
-        let Some(first) = records.first() else { return };
-        let ready_us = self.settings.retry.ready_us(first.sequence, first.due_us, entry.attempts, now_us);
-        match ready_us {
-            Some(ready_us) if !self.stopping => {
-                if self.lanes.push(shard, ready_us, call.parcel(entry)).is_err() {
-                    self.tally.given_up(shard, WINDOW_FULL, count);
-                }
-            }
-            _ => self.tally.given_up(shard, cause, count),
+        self.tally.refusal(shard, cause, records.len() as u64);
+        let cause = match self.ready_us(call, entry, now_us) {
+            Some(ready_us) if !self.stopping => match self.lanes.push(shard, ready_us, call.parcel(entry)) {
+                Ok(()) => return,
+                Err(_) => WINDOW_FULL,
+            },
+            _ => cause,
+        };
+        self.give_up(shard, cause, records);
+        self.follow(entry);
+    }
+
+    /// When an entry is sent again, if it is.
+    fn ready_us(&self, call: &Call, entry: &Entry, now_us: u64) -> Option<u64> {
+        let first = call.records_of(entry).first()?;
+        match self.settings.retry_kind {
+            Retry::None => None,
+            _ => self.settings.retry.ready_us(first.sequence, first.due_us, entry.attempts, now_us),
         }
     }
 

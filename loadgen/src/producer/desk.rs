@@ -14,7 +14,11 @@ use std::{
 
 use mio::Waker;
 
-use super::{api::Api, call::Call};
+use super::{
+    api::Api,
+    call::{Call, NewEntry, Parcel},
+    key_order::{KeyId, KeyOrder},
+};
 use crate::{
     clock::Clock,
     wire::{connection::Connection, route::Route, sign},
@@ -80,11 +84,14 @@ pub(crate) struct Desk {
     pub(crate) api: Api,
     pub(crate) route: Arc<Route>,
     signs: bool,
+    /// What waits for an earlier record of its key; absent when keys need no order.
+    order: Option<Mutex<KeyOrder>>,
     pub(crate) clock: Clock,
 }
 
 impl Desk {
     /// A desk for this many connections.
+    #[expect(clippy::too_many_arguments, reason = "each is one thing the desk is made of")]
     pub(crate) fn new(
         connections: usize,
         most: Room,
@@ -92,6 +99,7 @@ impl Desk {
         api: Api,
         route: Arc<Route>,
         signs: bool,
+        ordered: bool,
         clock: Clock,
     ) -> Self {
         Self {
@@ -105,6 +113,7 @@ impl Desk {
             api,
             route,
             signs,
+            order: ordered.then(Mutex::default),
             clock,
         }
     }
@@ -115,6 +124,44 @@ impl Desk {
 
     pub(crate) fn connection(&self, at: usize) -> MutexGuard<'_, Connection> {
         self.connections[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self) -> Option<MutexGuard<'_, KeyOrder>> {
+        self.order.as_ref().map(|order| order.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a record into a call; or behind an earlier one of its key, where order matters. Returns whether it waits.
+    pub(crate) fn place(&self, call: &mut Call, entry: NewEntry<'_>) -> bool {
+        let Some(mut order) = self.order() else {
+            call.push(&self.api, entry);
+            return false;
+        };
+        let key = KeyId::of(entry.key);
+        if order.take(key) {
+            call.push_ordered(&self.api, entry, Some(key));
+            return false;
+        }
+        let mut state = self.state();
+        state.held_records += entry.records.len();
+        state.held_bytes += entry.size();
+        order.wait(key, Parcel::new(&self.api, entry, key));
+        true
+    }
+
+    /// The record that waits behind one that is accepted or given up.
+    pub(crate) fn follower(&self, key: Option<KeyId>) -> Option<Parcel> {
+        let parcel = self.order()?.next(key?)?;
+        self.release(parcel.records.len(), parcel.bytes as usize);
+        Some(parcel)
+    }
+
+    /// Everything that waits behind another record.
+    pub(crate) fn followers(&self) -> Vec<Parcel> {
+        let parcels = self.order().map(|mut order| order.drain()).unwrap_or_default();
+        for parcel in &parcels {
+            self.release(parcel.records.len(), parcel.bytes as usize);
+        }
+        parcels
     }
 
     /// Calls under way.
@@ -132,7 +179,9 @@ impl Desk {
     /// An empty call.
     pub(crate) fn empty_call(&self) -> Box<Call> {
         let spare = self.state().spare.pop();
-        spare.unwrap_or_else(|| Box::new(Call::new()))
+        let mut call = spare.unwrap_or_else(|| Box::new(Call::new()));
+        call.hashes = self.signs;
+        call
     }
 
     /// Makes everything of a request that can be made before it is due.

@@ -177,6 +177,11 @@ impl Tally {
         }
     }
 
+    /// How many of these records were not taken.
+    pub(super) fn not_accepted(&self, records: &[RecordMeta]) -> u64 {
+        records.iter().filter(|record| !self.accepted.contains(record.sequence)).count() as u64
+    }
+
     /// Counts so many records that are not tried again.
     pub(super) fn given_up(&mut self, shard: Option<&Arc<str>>, cause: &str, records: u64) {
         self.counts.refused += records;

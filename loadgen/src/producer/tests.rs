@@ -29,6 +29,8 @@ fn settings(in_flight: usize, entries: usize) -> Settings {
         retry_window_bytes: 8 << 20,
         shed_after_us: None,
         signs: true,
+        retry_kind: Retry::Record,
+        ordered: false,
     }
 }
 
@@ -328,4 +330,68 @@ async fn a_hot_shards_retries_hold_up_nobody_else() {
     let cold = (0..1_000).filter(|k| shards.shard_of(&format!("key-{k}")).unwrap().ends_with('1')).count() as u64;
     assert_eq!((produced.counts.accepted, produced.counts.refused), (cold, 1_000 - cold));
     assert_eq!(produced.attempts, [cold], "the cold shard's records were all taken at the first attempt");
+}
+
+/// Every third call loses some of its records. A key's records are stored in order all the same, and without the promise
+/// they are not.
+#[tokio::test]
+async fn the_records_of_a_key_keep_their_order_under_refusals_when_that_is_asked() {
+    let out_of_order = async |ordered: bool| {
+        let fake = FakeKinesis::start(2).await;
+        fake.put_steps((0..200).map(|call| match call % 3 {
+            0 => PutStep::Refuse(vec![0, 2, 4, 5], THROTTLED),
+            1 => PutStep::Refuse(vec![1, 3], "InternalFailure"),
+            _ => PutStep::Accept,
+        }));
+        let clock = Clock::start();
+        let mut settings = settings(4, 10);
+        settings.ordered = ordered;
+        (settings.retry.base_us, settings.retry.cap_us) = (2_000, 4_000);
+        let (_stop, stop) = watch::channel(false);
+        let mut producer = producer(settings, fake.stream().await, ShardMap::default(), clock, stop).await;
+        producer.opened().await;
+        let desk = producer.desk();
+        spawn_blocking(move || {
+            for call in 0..60_u64 {
+                let mut open = desk.empty_call();
+                for k in call * 10..call * 10 + 10 {
+                    let (data, key) = (k.to_string(), format!("key-{}", k % 7));
+                    let records = [RecordMeta { sequence: k, due_us: clock.now_us() }];
+                    let entry = NewEntry { data: data.as_bytes(), key: &key, explicit_hash: None, records: &records };
+                    desk.place(&mut open, entry);
+                }
+                desk.send(open);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            desk.close();
+        })
+        .await
+        .unwrap();
+        let produced = producer.finished().await.unwrap();
+        assert_eq!((produced.counts.accepted, produced.counts.refused), (600, 0));
+        let mut last: std::collections::HashMap<String, u64> = Default::default();
+        let mut out_of_order = 0;
+        for (data, key) in fake.stored() {
+            let k: u64 = data.parse().unwrap();
+            let last = last.entry(key).or_insert(k);
+            out_of_order += u64::from(k < *last);
+            *last = k.max(*last);
+        }
+        out_of_order
+    };
+    assert_eq!(out_of_order(true).await, 0);
+    assert!(out_of_order(false).await > 0, "otherwise this test shows nothing");
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_nothing_the_record_or_the_call_as_asked() {
+    for (retry, accepted, stored) in [(Retry::None, 8, 8), (Retry::Record, 10, 10), (Retry::Call, 10, 18)] {
+        let fake = FakeKinesis::start(1).await;
+        fake.put_steps([PutStep::Refuse(vec![3, 4], THROTTLED)]);
+        let mut settings = settings(1, 10);
+        settings.retry_kind = retry;
+        let produced = produce(&fake, settings, &[10]).await;
+        assert_eq!((produced.counts.accepted, produced.counts.refused), (accepted, 10 - accepted), "{retry:?}");
+        assert_eq!(fake.stored().len(), stored, "{retry:?}");
+    }
 }

@@ -30,6 +30,9 @@ pub struct LoadRecord {
     /// How many records were accepted at the first attempt, the second, and so on; the last row counts all later ones.
     #[serde(default)]
     pub attempts: Vec<u64>,
+    /// Whether the records of each key were read in order; absent when the scenario does not ask for it.
+    #[serde(default)]
+    pub order: Option<OrderRecord>,
     /// From the first due time to the last acknowledgement, microseconds.
     pub elapsed_us: u64,
     /// Length of the schedule, microseconds.
@@ -44,6 +47,17 @@ pub struct LoadRecord {
     pub intervals: Vec<LoadInterval>,
     /// One row per shard.
     pub shards: Vec<ShardLoad>,
+}
+
+/// How far the records of a key kept their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderRecord {
+    /// Different keys.
+    pub keys: u64,
+    /// Records looked at: each once, when it was read first.
+    pub checked: u64,
+    /// Records read after a later one of their key.
+    pub out_of_order: u64,
 }
 
 /// Refusals of one cause on one shard.

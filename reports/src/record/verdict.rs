@@ -55,6 +55,8 @@ impl Outcome {
 pub enum PromiseKind {
     /// No record is unaccounted for.
     Conservation,
+    /// The records of a key were read in the order they were due.
+    Order,
     /// Raw lake and table give the same answer.
     Answers,
     /// An SLO of the scenario.

@@ -1,0 +1,140 @@
+//! A server that takes everything and keeps nothing: what is left to measure is the client.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Child, ChildStdin, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// The environment variable that makes this program the server.
+pub const ROLE: &str = "MILLRACE_BENCH_NULL_SERVER";
+const SHARDS: usize = 4;
+
+/// The server's process; it ends with this, and with its parent.
+#[derive(Debug)]
+pub struct NullServer {
+    child: Child,
+    _alive: ChildStdin,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl NullServer {
+    /// Starts it.
+    pub fn start() -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        let mut child = command.env(ROLE, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("an address");
+        let alive = child.stdin.take().expect("piped");
+        Self { child, _alive: alive, address: line.trim().parse().expect("an address") }
+    }
+
+    /// The endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for NullServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves until the parent is gone.
+pub fn serve() -> ! {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    println!("{}", listener.local_addr().expect("an address"));
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            thread::spawn(move || converse(socket));
+        }
+    });
+    let _ = std::io::stdin().read(&mut [0]);
+    std::process::exit(0)
+}
+
+/// Answers one connection until it closes.
+fn converse(mut socket: TcpStream) -> Option<()> {
+    socket.set_nodelay(true).ok()?;
+    let mut buffer = vec![0; 2 << 20];
+    let mut filled = 0;
+    let mut answers = vec![None; 501];
+    loop {
+        let (head, length) = loop {
+            if let Some(head) = buffer[..filled].windows(4).take(4_096).position(|w| w == b"\r\n\r\n") {
+                break (head + 4, content_length(&buffer[..head])?);
+            }
+            filled += some(socket.read(&mut buffer[filled..]).ok()?)?;
+        };
+        while filled < head + length {
+            if buffer.len() < head + length {
+                buffer.resize(head + length, 0);
+            }
+            filled += some(socket.read(&mut buffer[filled..]).ok()?)?;
+        }
+        let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
+        let operation = text.split("kinesis_20131202.").nth(1)?.split("\r\n").next()?.to_owned();
+        // Base64 and these keys hold no brace, so each entry has one, and the call has one more.
+        let entries = buffer[head..head + length].iter().filter(|byte| **byte == b'}').count() - 1;
+        let answer: &[u8] = match operation.as_str() {
+            "putrecords" => answers[entries.min(500)].get_or_insert_with(|| http(&taken(entries))),
+            "listshards" => &http(&shards()),
+            "describestreamsummary" => &http(&summary()),
+            _ => &http("{}"),
+        };
+        socket.write_all(answer).ok()?;
+        buffer.copy_within(head + length..filled, 0);
+        filled -= head + length;
+    }
+}
+
+fn some(read: usize) -> Option<usize> {
+    (read > 0).then_some(read)
+}
+
+fn content_length(head: &[u8]) -> Option<usize> {
+    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+    text.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()
+}
+
+fn http(body: &str) -> Vec<u8> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: ";
+    format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// As long as an answer of AWS: 56 digits and the shard's name for each entry.
+fn taken(entries: usize) -> String {
+    let entry =
+        |k: usize| format!(r#"{{"SequenceNumber":"495903382714901{k:041}","ShardId":"shardId-{:012}"}}"#, k % SHARDS);
+    let entries: Vec<String> = (0..entries).map(entry).collect();
+    format!(r#"{{"FailedRecordCount":0,"Records":[{}]}}"#, entries.join(","))
+}
+
+fn shards() -> String {
+    let width = u128::MAX / SHARDS as u128 + 1;
+    let shard = |k: usize| {
+        let first = width * k as u128;
+        let last = first + (width - 1);
+        format!(
+            r#"{{"ShardId":"shardId-{k:012}","HashKeyRange":{{"StartingHashKey":"{first}","EndingHashKey":"{last}"}},"SequenceNumberRange":{{"StartingSequenceNumber":"1"}}}}"#
+        )
+    };
+    let shards: Vec<String> = (0..SHARDS).map(shard).collect();
+    format!(r#"{{"Shards":[{}]}}"#, shards.join(","))
+}
+
+fn summary() -> String {
+    format!(
+        r#"{{"StreamDescriptionSummary":{{"StreamName":"null","StreamARN":"arn:aws:kinesis:us-east-1:0:stream/null","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1.0,"EnhancedMonitoring":[],"OpenShardCount":{SHARDS}}}}}"#
+    )
+}
+
+/// Waits a moment for the machine to settle.
+pub fn settle() {
+    thread::sleep(Duration::from_millis(200));
+}
