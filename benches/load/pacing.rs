@@ -120,7 +120,7 @@ fn ours(runtime: &Runtime, rate: u64, spin_us: u64, options: &Options) -> Late {
     let seconds = options.window.as_secs_f64();
     let scenario = serde_json::json!({
         "name": "pacing", "source": {"kind": "sensors"},
-        "load": {"arrival": "constant", "linger": "0s", "batch_records": 1, "spin": format!("{spin_us}us"),
+        "load": {"arrival": "constant", "linger": "0s", "batch_records": 1, "in_flight": 64, "spin": format!("{spin_us}us"),
             "stages": [{"rate": rate, "for": format!("{}ms", (seconds * 1e3) as u64)}]},
         "keys": {"kind": "uniform", "distinct": 1_000}, "stream": {"name": "null"},
     });
