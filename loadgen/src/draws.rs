@@ -16,9 +16,13 @@ pub(crate) enum Purpose {
     Key = 2,
     /// The pause before a record is tried again.
     Pause = 3,
+    /// Which of a key's names a record gets.
+    Salt = 10,
+    /// Where over the hash keys a record goes.
+    Place = 11,
 }
 
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// SplitMix64's finaliser (variant 13 of Stafford's mixers).
 pub(crate) const fn mix(mut z: u64) -> u64 {

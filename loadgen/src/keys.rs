@@ -1,17 +1,36 @@
-//! Which partition key a record gets: a field of its payload, or a draw that is a pure function of seed and number.
+//! Which partition key a record gets: a field of its payload, or a draw that is a pure function of seed and number; and
+//! which shard it is brought to, when the scenario asks for one.
+//!
+//! ```text
+//!   record k ──> law ──> name ──> salt ──> placement ──> partition key, explicit hash key
+//!              (key-17)        (key-17#3)  (key-17#3.9, or a hash key inside the shard's range)
+//! ```
 
-use millrace_scenarios::{KeyKind, Keys};
-use rand_distr::{Distribution, Zipf};
+use std::fmt::Write as _;
+
+use millrace_scenarios::Keys;
 
 use crate::{
     draws::{Draws, Purpose},
+    shards::ShardMap,
     source::field,
 };
+
+mod file;
+mod law;
+mod place;
+
+use law::Law;
+use place::{Placement, SUFFIX_CHARS};
 
 /// Longest partition key that Kinesis takes, in Unicode characters (PutRecords API reference).
 pub const MAX_KEY_CHARS: usize = 256;
 /// The key of a record that does not have the field.
 pub const NO_KEY: &str = "(none)";
+/// Characters that a salt may take: `#` and a number below ten thousand.
+const SALT_CHARS: usize = 5;
+/// Names that are looked up one by one to learn where they are, at most.
+const MOST_ENUMERATED: u64 = 1_000_000;
 
 /// Keys that cannot be drawn.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -20,6 +39,27 @@ pub enum KeyError {
     /// `kind = "field"` without a field.
     #[error("keys.field is missing: kind = \"field\" needs the name of a payload field")]
     NoField,
+    /// `kind = "file"` without a file.
+    #[error("keys.path is missing: kind = \"file\" needs the name of a CSV file with the columns key and weight")]
+    NoFile,
+    /// The file of keys cannot be read.
+    #[error("the keys of {path} cannot be read: {reason}; check keys.path")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// A line of the file of keys is wrong.
+    #[error("{path}, line {line}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it, and what to write.
+        reason: String,
+    },
     /// There is nothing to draw from.
     #[error("keys.distinct is 0: at least one key is needed")]
     NoKeys,
@@ -37,6 +77,31 @@ pub enum KeyError {
     /// A share outside 0 to 1.
     #[error("keys.hot_share is {0}: write a number from 0 to 1")]
     HotShare(f64),
+    /// Not one share for each shard.
+    #[error("keys.shards has {asked} shares, and the stream has {open} open shards: write {open} shares")]
+    Shares {
+        /// Shares written.
+        asked: usize,
+        /// Shards that take records.
+        open: usize,
+    },
+    /// No shard has this number.
+    #[error("keys.hot_shard_index is {index}, and the stream has {open} open shards: write a number below {open}")]
+    HotShardIndex {
+        /// The number asked for.
+        index: usize,
+        /// Shards that take records.
+        open: usize,
+    },
+    /// A stream of one shard has no other for the rest.
+    #[error("keys.hot_shard is {0}, and the stream has one open shard: give it more (stream.shards), or remove the line")]
+    OnlyShard(f64),
+    /// No name can be found for so few hash keys.
+    #[error("shard {shard} (in order of hash key) has too few hash keys to find names for: write keys.place = \"hash_key\"")]
+    Narrow {
+        /// Which open shard.
+        shard: usize,
+    },
 }
 
 /// Chooses the key of each record.
@@ -44,185 +109,124 @@ pub enum KeyError {
 pub struct KeyChooser {
     seed: u64,
     law: Law,
-}
-
-#[derive(Debug, Clone)]
-enum Law {
-    Field(String),
-    Uniform {
-        distinct: u64,
-    },
-    /// Rejection-inversion (Hörmann and Derflinger 1996): exact for every exponent, with no table to build.
-    Zipf(Zipf<f64>),
-    HotSet {
-        distinct: u64,
-        hot: u64,
-        hot_share: f64,
-    },
+    salt: u64,
+    place: Option<Placement>,
+    /// Whether the scenario asks for shares of shards.
+    asks_for_shards: bool,
+    /// What a payload's value may take, so that salt and suffix still fit.
+    field_chars: usize,
 }
 
 impl KeyChooser {
-    /// The chooser of a scenario's `[keys]`.
+    /// The chooser of a scenario's `[keys]` for a stream with these shards.
     ///
     /// # Errors
-    /// [`KeyError`] when the section asks for something that cannot be drawn.
-    pub fn new(keys: &Keys, seed: u64) -> Result<Self, KeyError> {
-        let distinct = keys.distinct;
-        if keys.kind != KeyKind::Field && distinct == 0 {
-            return Err(KeyError::NoKeys);
-        }
-        let law = match keys.kind {
-            KeyKind::Field => Law::Field(keys.field.clone().ok_or(KeyError::NoField)?),
-            KeyKind::Uniform => Law::Uniform { distinct },
-            KeyKind::Zipf if !keys.exponent.is_finite() => return Err(KeyError::Exponent(keys.exponent)),
-            KeyKind::Zipf => {
-                Law::Zipf(Zipf::new(distinct as f64, keys.exponent).map_err(|_| KeyError::Exponent(keys.exponent))?)
-            }
-            KeyKind::HotSet if keys.hot == 0 || keys.hot > distinct => {
-                return Err(KeyError::Hot { hot: keys.hot, distinct });
-            }
-            KeyKind::HotSet if !(0.0..=1.0).contains(&keys.hot_share) => {
-                return Err(KeyError::HotShare(keys.hot_share));
-            }
-            KeyKind::HotSet => Law::HotSet { distinct, hot: keys.hot, hot_share: keys.hot_share },
-        };
-        Ok(Self { seed, law })
+    /// [`KeyError`] when the section asks for something that cannot be drawn, or not on these shards.
+    pub fn new(keys: &Keys, seed: u64, shards: &ShardMap) -> Result<Self, KeyError> {
+        let place = Placement::new(keys, seed, shards)?;
+        let salted = if keys.salt > 1 { SALT_CHARS } else { 0 };
+        let renamed = if place.as_ref().is_some_and(Placement::renames) { SUFFIX_CHARS } else { 0 };
+        Ok(Self {
+            seed,
+            law: Law::new(keys)?,
+            salt: u64::from(keys.salt.max(1)),
+            place,
+            asks_for_shards: keys.asks_for_shards(),
+            field_chars: MAX_KEY_CHARS - salted - renamed,
+        })
     }
 
-    /// The partition key of record `k` with this payload: never empty, at most [`MAX_KEY_CHARS`] characters.
-    #[must_use]
-    pub fn key(&self, k: u64, payload: &[u8]) -> String {
+    /// Writes the partition key of record `k` with this payload into `key`: never empty, at most [`MAX_KEY_CHARS`]
+    /// characters. Returns the explicit hash key, when the record is to have one.
+    pub fn choose(&self, k: u64, payload: &[u8], key: &mut String) -> Option<u128> {
+        key.clear();
         match &self.law {
             Law::Field(name) => match field(payload, name) {
-                Some(value) if !value.is_empty() => cut(&value).to_owned(),
-                _ => NO_KEY.to_owned(),
+                Some(value) if !value.is_empty() => key.push_str(cut(&value, self.field_chars)),
+                _ => key.push_str(NO_KEY),
             },
-            _ => format!("key-{}", self.rank(k)),
+            law => law.write_name(law.number(self.seed, k), key),
+        }
+        if self.salt > 1 {
+            push_salt(key, Draws::new(self.seed, Purpose::Salt, k).below(self.salt));
+        }
+        self.place.as_ref()?.place(k, key)
+    }
+
+    /// How many different names the keys have; absent when the payload decides, when every record brings a new one, and
+    /// when names get suffixes.
+    #[must_use]
+    pub fn distinct(&self) -> Option<u64> {
+        match &self.place {
+            Some(place) if place.renames() => None,
+            _ => self.law.distinct().map(|distinct| distinct.saturating_mul(self.salt)),
         }
     }
 
-    /// The rank that record `k` draws, from 0: the smaller, the hotter. Zero when keys come from a field.
-    fn rank(&self, k: u64) -> u64 {
-        let mut draws = Draws::new(self.seed, Purpose::Key, k);
-        match &self.law {
-            Law::Field(_) => 0,
-            Law::Uniform { distinct } => draws.below(*distinct),
-            Law::Zipf(zipf) => zipf.sample(&mut draws) as u64 - 1,
-            Law::HotSet { distinct, hot, hot_share } => {
-                if distinct == hot || draws.unit() < *hot_share {
-                    draws.below(*hot)
-                } else {
-                    hot + draws.below(distinct - hot)
+    /// The share of the records that the law gives to each of these keys, as they were sent; absent where it says
+    /// nothing about a key.
+    #[must_use]
+    pub fn key_shares(&self, keys: &[&str], shards: &ShardMap) -> Vec<Option<f64>> {
+        let Some(shares) = self.law.shares() else { return vec![None; keys.len()] };
+        let share = |key: &str| {
+            let (name, of_shard) = match &self.place {
+                Some(place) if place.renames() => {
+                    let home = shards.shard_for(key, None)?;
+                    (key.rsplit_once('.')?.0, place.share_of(home.first_hash, home.last_hash))
+                }
+                _ => (key, 1.0),
+            };
+            let name = if self.salt > 1 { name.rsplit_once('#')?.0 } else { name };
+            Some(shares(self.law.number_of(name)?) * of_shard / self.salt as f64)
+        };
+        keys.iter().map(|key| share(key)).collect()
+    }
+
+    /// The share of the records that was asked for on each open shard; absent when none was.
+    #[must_use]
+    pub fn asked_shares(&self, shards: &ShardMap) -> Option<Vec<f64>> {
+        let place = self.place.as_ref().filter(|_| self.asks_for_shards)?;
+        Some(shards.open().iter().map(|shard| place.share_of(shard.first_hash, shard.last_hash)).collect())
+    }
+
+    /// The share of the records that these very keys bring to each open shard, found by placing each of their names;
+    /// absent when there are too many names, or when they are not known beforehand.
+    #[must_use]
+    pub fn expected_shares(&self, shards: &ShardMap) -> Option<Vec<f64>> {
+        if let Some(place) = &self.place {
+            return Some(shards.open().iter().map(|shard| place.share_of(shard.first_hash, shard.last_hash)).collect());
+        }
+        let shares = self.law.shares()?;
+        let distinct = self.law.distinct()?;
+        self.distinct().filter(|names| *names <= MOST_ENUMERATED)?;
+        let mut by_shard = vec![0.0; shards.open().len()];
+        let mut name = String::new();
+        for number in 0..distinct {
+            let share = shares(number) / self.salt as f64;
+            for salt in 0..self.salt {
+                name.clear();
+                self.law.write_name(number, &mut name);
+                if self.salt > 1 {
+                    push_salt(&mut name, salt);
+                }
+                if let Some(total) = shards.index_for(&name, None).and_then(|index| by_shard.get_mut(index)) {
+                    *total += share;
                 }
             }
         }
+        Some(by_shard)
     }
 }
 
-/// The first [`MAX_KEY_CHARS`] characters.
-fn cut(text: &str) -> &str {
-    text.char_indices().nth(MAX_KEY_CHARS).map_or(text, |(end, _)| &text[..end])
+fn push_salt(key: &mut String, salt: u64) {
+    let written = write!(key, "#{salt}");
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+}
+
+/// The first `chars` characters.
+fn cut(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys(kind: KeyKind) -> Keys {
-        Keys { kind, field: None, distinct: 1_000, exponent: 1.0, hot: 1, hot_share: 0.5 }
-    }
-
-    /// Chi-square of observed ranks against expected shares, as standard deviations above its mean.
-    fn chi_square_z(chooser: &KeyChooser, draws: u64, shares: &[f64]) -> f64 {
-        let mut seen = vec![0_u64; shares.len()];
-        for k in 0..draws {
-            seen[chooser.rank(k) as usize] += 1;
-        }
-        let chi2: f64 = seen
-            .iter()
-            .zip(shares)
-            .map(|(n, share)| (*n as f64 - share * draws as f64).powi(2) / (share * draws as f64))
-            .sum();
-        let degrees = (shares.len() - 1) as f64;
-        (chi2 - degrees) / (2.0 * degrees).sqrt()
-    }
-
-    #[test]
-    fn zipf_matches_its_law_for_flat_common_and_steep_exponents() {
-        for exponent in [0.0, 0.5, 0.99, 1.0, 1.2] {
-            let chooser = KeyChooser::new(&Keys { exponent, ..keys(KeyKind::Zipf) }, 42).unwrap();
-            let weights: Vec<f64> = (1..=1_000).map(|r| f64::from(r).powf(-exponent)).collect();
-            let sum: f64 = weights.iter().sum();
-            let shares: Vec<f64> = weights.iter().map(|w| w / sum).collect();
-            let z = chi_square_z(&chooser, 1_000_000, &shares);
-            assert!(z < 3.3, "exponent {exponent}: z {z}");
-        }
-    }
-
-    #[test]
-    fn uniform_keys_are_uniform() {
-        let chooser = KeyChooser::new(&keys(KeyKind::Uniform), 7).unwrap();
-        let z = chi_square_z(&chooser, 500_000, &vec![1e-3; 1_000]);
-        assert!(z < 3.3, "{z}");
-    }
-
-    #[test]
-    fn hot_keys_take_exactly_their_share() {
-        let chooser =
-            KeyChooser::new(&Keys { distinct: 100, hot: 4, hot_share: 0.8, ..keys(KeyKind::HotSet) }, 7).unwrap();
-        let shares: Vec<f64> = (0..100).map(|r| if r < 4 { 0.2 } else { 0.2 / 96.0 }).collect();
-        let z = chi_square_z(&chooser, 500_000, &shares);
-        assert!(z < 3.3, "{z}");
-    }
-
-    #[test]
-    fn every_key_may_be_hot() {
-        let chooser =
-            KeyChooser::new(&Keys { distinct: 3, hot: 3, hot_share: 0.0, ..keys(KeyKind::HotSet) }, 7).unwrap();
-        assert!((0..100).all(|k| chooser.rank(k) < 3));
-    }
-
-    #[test]
-    fn a_key_is_a_pure_function_of_seed_and_number() {
-        let of = |seed| {
-            let chooser = KeyChooser::new(&keys(KeyKind::Zipf), seed).unwrap();
-            (0..50).rev().map(|k| chooser.key(k, b"{}")).collect::<Vec<_>>()
-        };
-        assert_eq!(of(1), of(1));
-        assert_ne!(of(1), of(2));
-        assert!(of(1).iter().all(|key| key.starts_with("key-")));
-    }
-
-    #[test]
-    fn the_first_keys_of_a_seed_never_change() {
-        let chooser = KeyChooser::new(&keys(KeyKind::Zipf), 42).unwrap();
-        assert_eq!((0..5).map(|k| chooser.rank(k)).collect::<Vec<_>>(), [2, 143, 1, 1, 0]);
-    }
-
-    #[test]
-    fn a_field_key_is_the_value_and_a_record_without_it_has_a_name() {
-        let chooser = KeyChooser::new(&Keys { field: Some("County".to_owned()), ..keys(KeyKind::Field) }, 1).unwrap();
-        assert_eq!(chooser.key(0, br#"{"ID":"A-1","County":"Dane"}"#), "Dane");
-        assert_eq!(chooser.key(0, br#"{"ID":"A-1"}"#), NO_KEY);
-        assert_eq!(chooser.key(0, br#"{"County":""}"#), NO_KEY);
-    }
-
-    #[test]
-    fn a_long_key_is_cut_between_characters() {
-        let text = "é".repeat(300);
-        assert_eq!(cut(&text).chars().count(), MAX_KEY_CHARS);
-        assert_eq!(cut("short"), "short");
-        assert_eq!(cut(&"x".repeat(256)).len(), 256);
-    }
-
-    #[test]
-    fn keys_that_cannot_be_drawn_are_refused_with_their_name() {
-        let error = |k: Keys| KeyChooser::new(&k, 1).unwrap_err();
-        assert_eq!(error(keys(KeyKind::Field)), KeyError::NoField);
-        assert_eq!(error(Keys { distinct: 0, ..keys(KeyKind::Uniform) }), KeyError::NoKeys);
-        assert_eq!(error(Keys { exponent: -1.0, ..keys(KeyKind::Zipf) }), KeyError::Exponent(-1.0));
-        assert!(matches!(error(Keys { exponent: f64::NAN, ..keys(KeyKind::Zipf) }), KeyError::Exponent(_)));
-        assert!(matches!(error(Keys { hot: 2_000, ..keys(KeyKind::HotSet) }), KeyError::Hot { .. }));
-        assert_eq!(error(Keys { hot_share: 1.5, ..keys(KeyKind::HotSet) }), KeyError::HotShare(1.5));
-    }
-}
+mod tests;

@@ -197,13 +197,14 @@ impl Pacer {
             return Ok(false);
         };
         let mut data = payload.json;
-        let key = self.keys.key(sequence, &data);
-        course.fingerprint.add(&data, &key, offset_us);
+        let mut key = String::new();
+        let explicit_hash = self.keys.choose(sequence, &data, &mut key);
+        course.fingerprint.add(&data, &key, explicit_hash, offset_us);
         let due_us = self.first_due_us.saturating_add(offset_us);
         self.stamper
             .stamp(&mut data, payload.txn_timestamp, sequence, due_us)
             .map_err(|source| LoadError::Stamp { sequence, source })?;
-        course.next = Some(Made { meta: RecordMeta { sequence, due_us }, data, key, explicit_hash: None });
+        course.next = Some(Made { meta: RecordMeta { sequence, due_us }, data, key, explicit_hash });
         course.next_sequence += 1;
         course.last_due_us = offset_us;
         Ok(true)
@@ -325,12 +326,16 @@ impl Pacer {
 struct Fingerprint(Sha256);
 
 impl Fingerprint {
-    fn add(&mut self, payload: &[u8], key: &str, offset_us: u64) {
+    fn add(&mut self, payload: &[u8], key: &str, explicit_hash: Option<u128>, offset_us: u64) {
         // Lengths keep payload and key apart: without them ("ab", "c") and ("a", "bc") would be one.
         self.0.update((payload.len() as u64).to_le_bytes());
         self.0.update(payload);
         self.0.update((key.len() as u64).to_le_bytes());
         self.0.update(key.as_bytes());
+        // Nothing for none: the fingerprints of loads without hash keys stay what they were.
+        if let Some(explicit_hash) = explicit_hash {
+            self.0.update(explicit_hash.to_le_bytes());
+        }
         self.0.update(offset_us.to_le_bytes());
     }
 
@@ -392,7 +397,7 @@ mod tests {
         let pacer = Pacer {
             source: Box::new(Counting { next: 0, end: source_end }),
             schedule: Schedule::new(&load, 1),
-            keys: KeyChooser::new(&keys, 1).unwrap(),
+            keys: KeyChooser::new(&keys, 1, &Default::default()).unwrap(),
             stamper: Stamper::new("run"),
             limits: Limits { entries: 10, bytes: 1 << 20 },
             linger_us,
@@ -502,9 +507,9 @@ mod tests {
         assert_eq!(of(1_000.0), of(1_000.0));
         assert_ne!(of(1_000.0), of(2_000.0));
         let mut ab = Fingerprint::default();
-        ab.add(b"ab", "c", 0);
+        ab.add(b"ab", "c", None, 0);
         let mut a = Fingerprint::default();
-        a.add(b"a", "bc", 0);
+        a.add(b"a", "bc", None, 0);
         assert_ne!(ab.hex(), a.hex());
     }
 

@@ -103,11 +103,11 @@ pub fn run(
 ) -> BoxFuture<'static, Result<LoadOutcome, LoadError>> {
     Box::pin(async move {
         let scenario = Arc::clone(&plan.scenario);
-        let keys = KeyChooser::new(&scenario.keys, scenario.seed)?;
         let schedule = Schedule::new(&scenario.load, scenario.seed);
         let source = open_source(&plan).await?;
         let stream = plan.stream.clone();
         let shard_map = ShardMap::new(shards::list(&stream).await?);
+        let keys = open_keys(&scenario, shard_map.clone()).await?;
 
         let clock = plan.clock;
         let mut consumer = plan.reads_back.then(|| {
@@ -222,6 +222,13 @@ async fn open_source(plan: &LoadPlan) -> Result<Box<dyn PayloadSource>, LoadErro
     let (scenario, run_dir) = (Arc::clone(&plan.scenario), plan.run_dir.clone());
     let opened = tokio::task::spawn_blocking(move || source::open(&scenario.source, scenario.seed, &run_dir));
     Ok(opened.await.map_err(|_| LoadError::Stopped { part: "payload source" })??)
+}
+
+/// Opens the keys where blocking is allowed: they may come from a file.
+async fn open_keys(scenario: &Arc<Scenario>, shards: ShardMap) -> Result<KeyChooser, LoadError> {
+    let scenario = Arc::clone(scenario);
+    let opened = tokio::task::spawn_blocking(move || KeyChooser::new(&scenario.keys, scenario.seed, &shards));
+    Ok(opened.await.map_err(|_| LoadError::Stopped { part: "choice of keys" })??)
 }
 
 #[expect(clippy::too_many_arguments, reason = "this is where everything that was learnt comes together")]

@@ -90,19 +90,26 @@ impl ShardMap {
         &self.open
     }
 
-    /// The shard that a partition key lands on: the one whose range holds the key's MD5, read as a big-endian number.
+    /// The open shard that a record lands on: the one whose range holds its explicit hash key, or else its partition
+    /// key's hash.
     #[must_use]
-    pub fn shard_of(&self, partition_key: &str) -> Option<&Arc<str>> {
-        self.shard_at(u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into()))
+    pub fn shard_for(&self, partition_key: &str, hash_key: Option<u128>) -> Option<&Shard> {
+        self.open.get(self.index_for(partition_key, hash_key)?)
     }
 
-    /// The shard whose range holds this hash key.
+    /// As [`ShardMap::shard_for`], as a place in [`ShardMap::open`].
     #[must_use]
-    pub fn shard_at(&self, hash: u128) -> Option<&Arc<str>> {
-        let after = self.open.partition_point(|shard| shard.first_hash <= hash);
-        let shard = self.open.get(after.checked_sub(1)?)?;
-        (hash <= shard.last_hash).then_some(&shard.id)
+    pub fn index_for(&self, partition_key: &str, hash_key: Option<u128>) -> Option<usize> {
+        let hash = hash_key.unwrap_or_else(|| hash_of(partition_key));
+        let index = self.open.partition_point(|shard| shard.first_hash <= hash).checked_sub(1)?;
+        self.open.get(index).filter(|shard| hash <= shard.last_hash).map(|_| index)
     }
+}
+
+/// The hash key that a partition key stands for: its MD5, read as a big-endian number.
+#[must_use]
+pub fn hash_of(partition_key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
 }
 
 #[cfg(test)]
@@ -121,11 +128,11 @@ mod tests {
         closed.closed = true;
         let map = ShardMap::new(vec![shard("high", half + 1, u128::MAX), closed, shard("low", 0, half)]);
         // md5("a") = 0cc175b9..., md5("b") = 92eb5ffe..., md5("") = d41d8cd9...
-        assert_eq!(map.shard_of("a").unwrap().as_ref(), "low");
-        assert_eq!(map.shard_of("b").unwrap().as_ref(), "high");
-        assert_eq!(map.shard_of("").unwrap().as_ref(), "high");
-        assert_eq!(ShardMap::default().shard_of("a"), None);
-        assert_eq!(ShardMap::new(vec![shard("tiny", 5, 6)]).shard_of("a"), None);
+        let home = |key, hash| map.shard_for(key, hash).unwrap().id.to_string();
+        assert_eq!([home("a", None), home("b", None), home("", None)], ["low", "high", "high"]);
+        assert_eq!(home("a", Some(half + 1)), "high", "an explicit hash key goes before the key's own");
+        assert_eq!(ShardMap::default().shard_for("a", None), None);
+        assert_eq!(ShardMap::new(vec![shard("tiny", 5, 6)]).shard_for("a", None), None);
     }
 
     #[tokio::test]

@@ -285,6 +285,24 @@ pub enum KeyKind {
     Zipf,
     /// `hot` keys share `hot_share` of the records; the other `distinct - hot` keys share the rest.
     HotSet,
+    /// The newest keys are the hottest: record k gets key k - r, and r is drawn as by `zipf` over `distinct` keys.
+    Latest,
+    /// `distinct` keys in turn.
+    Sequential,
+    /// The keys of a CSV file with a header `key,weight`, each as likely as its weight.
+    File,
+}
+
+/// How a record is brought to where it should go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// By an explicit hash key inside the shard's range; the partition key stays as it was drawn.
+    HashKey,
+    /// By its name: the partition key gets a suffix (`key-17.3`) that makes its MD5 fall on the shard.
+    Name,
+    /// By an explicit hash key anywhere, evenly over all hash keys: no shard is hot, whatever the keys are.
+    Spread,
 }
 
 /// `[keys]`
@@ -298,10 +316,10 @@ pub struct Keys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"County")]
     pub field: Option<String>,
-    /// uniform, zipf, hot_set: how many different keys there are.
+    /// uniform, zipf, hot_set, sequential: how many different keys there are; latest: how many keys back a draw reaches.
     #[serde(default = "default_distinct")]
     pub distinct: u64,
-    /// zipf: how steep; 0 is uniform.
+    /// zipf, latest: how steep; 0 is uniform.
     #[serde(default = "default_exponent")]
     pub exponent: f64,
     /// hot_set: how many keys are hot.
@@ -310,6 +328,40 @@ pub struct Keys {
     /// hot_set: the share of records that goes to hot keys, 0 to 1.
     #[serde(default = "default_hot_share")]
     pub hot_share: f64,
+    /// file: the CSV file; its first line is `key,weight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"keys.csv")]
+    pub path: Option<PathBuf>,
+    /// The share of the records that goes to each shard: one number per open shard, in order of hash key, with the sum 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<f64>,
+    /// The share of the records that goes to one shard, 0 to 1; the others share the rest evenly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0.7)]
+    pub hot_shard: Option<f64>,
+    /// Which shard `hot_shard` means, counted from 0 in order of hash key. Absent: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0)]
+    pub hot_shard_index: Option<u32>,
+    /// How records are brought to their shard. Absent: `hash_key` with `shards` or `hot_shard`, else by the key alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = Place::HashKey)]
+    pub place: Option<Place>,
+    /// How many names each key is spread over (`key-17#0`, `key-17#1`, ...), drawn for each record. 1: its own name only.
+    #[serde(default = "default_salt")]
+    pub salt: u32,
+}
+
+impl Keys {
+    /// Whether the share of some shard is asked for.
+    #[must_use]
+    pub fn asks_for_shards(&self) -> bool {
+        self.hot_shard.is_some() || !self.shards.is_empty()
+    }
+}
+
+fn default_salt() -> u32 {
+    1
 }
 
 fn default_distinct() -> u64 {

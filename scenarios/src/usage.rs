@@ -17,12 +17,13 @@ const SOURCE: [(&str, &[SourceKind]); 8] = [
     ("url", &[SourceKind::Weather]),
 ];
 
-const KEYS: [(&str, &[KeyKind]); 5] = [
+const KEYS: [(&str, &[KeyKind]); 6] = [
     ("field", &[KeyKind::Field]),
-    ("distinct", &[KeyKind::Uniform, KeyKind::Zipf, KeyKind::HotSet]),
-    ("exponent", &[KeyKind::Zipf]),
+    ("distinct", &[KeyKind::Uniform, KeyKind::Zipf, KeyKind::HotSet, KeyKind::Latest, KeyKind::Sequential]),
+    ("exponent", &[KeyKind::Zipf, KeyKind::Latest]),
     ("hot", &[KeyKind::HotSet]),
     ("hot_share", &[KeyKind::HotSet]),
+    ("path", &[KeyKind::File]),
 ];
 
 const FAULT: [(&str, &[FaultKind]); 13] = [
@@ -85,7 +86,8 @@ mod tests {
             names
         };
         assert_eq!(source, sorted(names("Source")));
-        assert_eq!(keys, sorted(names("Keys")));
+        let every_kind_has = ["shards", "hot_shard", "hot_shard_index", "place", "salt"].map(str::to_owned);
+        assert_eq!(sorted(keys.into_iter().chain(every_kind_has).collect()), sorted(names("Keys")));
         let every_fault_has = ["at", "for"].map(str::to_owned);
         let faults = FAULT.iter().map(|(key, _)| (*key).to_owned()).chain(every_fault_has).collect();
         assert_eq!(sorted(faults), sorted(names("InjectedFault")));

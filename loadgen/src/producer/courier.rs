@@ -502,8 +502,8 @@ impl Courier {
                 }
                 Outcome::Refused { code } => {
                     let shard = EntryKey::read(call.json_of(entry)).and_then(|key| {
-                        let hash = key.explicit_hash();
-                        hash.map_or_else(|| self.shards.shard_of(&key.key), |hash| self.shards.shard_at(hash)).cloned()
+                        let shard = self.shards.shard_for(&key.key, key.explicit_hash());
+                        shard.map(|shard| Arc::clone(&shard.id))
                     });
                     self.refuse(call, entry, shard.as_ref(), code, ack_us);
                 }

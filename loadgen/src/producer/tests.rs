@@ -105,7 +105,7 @@ async fn only_the_refused_records_of_a_call_are_sent_again() {
     assert_eq!(produced.shards.values().map(|s| s.refusals).sum::<u64>(), 3);
     // md5("key-1") decides the shard, as it does in the stream.
     let shards = ShardMap::new(crate::shards::list(&fake.stream().await).await.unwrap());
-    let home = shards.shard_of("key-1").unwrap().to_string();
+    let home = shards.shard_for("key-1", None).unwrap().id.to_string();
     let internal: Vec<_> = produced.refusals.iter().filter(|r| r.cause == "InternalFailure").collect();
     assert_eq!((internal[0].shard.as_ref(), internal[0].refusals, internal[0].records), (Some(&home), 1, 0));
     let bytes: u64 = (0..5).map(|k| (format!("record-{k};").len() + format!("key-{k}").len()) as u64).sum();
@@ -327,7 +327,7 @@ async fn a_hot_shards_retries_hold_up_nobody_else() {
     .await
     .unwrap();
     let produced = producer.finished().await.unwrap();
-    let cold = (0..1_000).filter(|k| shards.shard_of(&format!("key-{k}")).unwrap().ends_with('1')).count() as u64;
+    let cold = (0..1_000).filter(|k| shards.index_for(&format!("key-{k}"), None) == Some(1)).count() as u64;
     assert_eq!((produced.counts.accepted, produced.counts.refused), (cold, 1_000 - cold));
     assert_eq!(produced.attempts, [cold], "the cold shard's records were all taken at the first attempt");
 }

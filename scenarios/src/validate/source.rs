@@ -5,10 +5,15 @@ use serde::Serialize;
 
 use crate::{
     error::Fault,
-    model::{KeyKind, Keys, Source},
+    model::{KeyKind, Keys, Place, Source},
     tree::Node,
     usage,
 };
+
+/// How far from 1 the sum of all shares may be: thirds written with four digits pass.
+const MAX_SHARE_ERROR: f64 = 0.001;
+/// Names per key at most: as many as a stream can have shards.
+const MAX_SALT: u32 = 10_000;
 
 pub(super) fn check(source: &Source, node: &Node) -> Vec<Fault> {
     let mut faults: Vec<Fault> =
@@ -80,6 +85,68 @@ pub(super) fn check_keys(keys: &Keys, node: &Node) -> Vec<Fault> {
         "hot_share",
         "a share is between 0 and 1",
         "write for example 0.5 for half of all records",
+    );
+    refuse(
+        keys.kind == KeyKind::File && keys.path.as_ref().is_none_or(|path| path.as_os_str().is_empty()),
+        "path",
+        "kind = \"file\" needs to know which file",
+        "add the name of a CSV file with the columns key and weight, such as path = \"keys.csv\"",
+    );
+    faults.extend(check_placement(keys, node));
+    faults
+}
+
+/// Where the keys go: shares that are shares, said once, and a way that fits them.
+fn check_placement(keys: &Keys, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut refuse = |wrong: bool, key: &str, message: &str, help: &str| {
+        if wrong {
+            faults.push(node.at(key).fault(message, help));
+        }
+    };
+    let share = |share: &f64| (0.0..=1.0).contains(share);
+    let total: f64 = keys.shards.iter().sum();
+    refuse(
+        !keys.shards.is_empty() && (!keys.shards.iter().all(share) || (total - 1.0).abs() > MAX_SHARE_ERROR),
+        "shards",
+        &format!("these shares make {total}, and a share is from 0 to 1"),
+        "write one share per shard with the sum 1, such as [0.7, 0.1, 0.1, 0.1]",
+    );
+    refuse(
+        keys.hot_shard.is_some_and(|hot| !share(&hot)),
+        "hot_shard",
+        "a share is between 0 and 1",
+        "write for example 0.7 for seven tenths of all records",
+    );
+    refuse(
+        keys.hot_shard.is_some() && !keys.shards.is_empty(),
+        "hot_shard",
+        "the shares of the shards are said twice",
+        "keep `shards` for every shard's share, or `hot_shard` for that of one",
+    );
+    refuse(
+        keys.hot_shard_index.is_some() && keys.hot_shard.is_none(),
+        "hot_shard_index",
+        "there is no hot shard that this could number",
+        "add hot_shard = 0.7, or remove the line",
+    );
+    refuse(
+        matches!(keys.place, Some(Place::HashKey | Place::Name)) && !keys.asks_for_shards(),
+        "place",
+        "there is no shard to bring records to",
+        "add hot_shard = 0.7 or shards = [...], or write place = \"spread\"",
+    );
+    refuse(
+        keys.place == Some(Place::Spread) && keys.asks_for_shards(),
+        "place",
+        "records that are spread over all hash keys have no shard to go to",
+        "remove `shards` and `hot_shard`, or write place = \"hash_key\"",
+    );
+    refuse(
+        !(1..=MAX_SALT).contains(&keys.salt),
+        "salt",
+        "a key has 1 to 10000 names",
+        "write how many names each key is spread over, such as 8, or remove the line",
     );
     faults
 }

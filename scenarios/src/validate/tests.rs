@@ -133,7 +133,7 @@ fn a_key_that_would_do_nothing_is_refused_only_when_written() {
         refused("[source]", &format!("[source]\n{bad}"), bad, message);
     }
     for (bad, message) in
-        [("exponent = 1", "`keys.exponent` is used by kind = zipf only"), ("field = \"city\"", "kind = field only")]
+        [("exponent = 1", "`keys.exponent` is used by kind = zipf or latest only"), ("path = \"k.csv\"", "kind = file only"), ("field = \"city\"", "kind = field only")]
     {
         refused("[keys]", &format!("[keys]\n{bad}"), bad, message);
     }
@@ -157,6 +157,21 @@ fn sources_and_keys_can_be_drawn_from() {
     refused(keys, "kind = \"field\"\nfield = \"\"\n", "field = \"\"", "no name");
     refused(keys, "kind = \"uniform\"\ndistinct = 0\n", "distinct", "a key to draw");
     refused(keys, "kind = \"zipf\"\nexponent = -1\n", "exponent", "below zero");
+    refused(keys, "kind = \"latest\"\nexponent = -1\n", "exponent", "below zero");
+    refused(keys, "kind = \"file\"\n", "[keys]", "which file");
+    for (bad, message) in [
+        ("shards = [0.7, 0.1, 0.1]", "these shares make 0.8"),
+        ("shards = [1.5, -0.5]", "a share is from 0 to 1"),
+        ("hot_shard = 1.2", "between 0 and 1"),
+        ("hot_shard = 0.7\nshards = [0.7, 0.3]", "said twice"),
+        ("hot_shard_index = 1", "no hot shard"),
+        ("place = \"name\"", "no shard to bring records to"),
+        ("place = \"spread\"\nhot_shard = 0.7", "no shard to go to"),
+        ("salt = 0", "1 to 10000 names"),
+    ] {
+        let at = bad.lines().next().unwrap();
+        refused(keys, &format!("kind = \"uniform\"\n{bad}\n"), at.split(" = ").next().unwrap(), message);
+    }
 }
 
 #[test]
