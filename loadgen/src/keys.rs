@@ -19,9 +19,11 @@ use crate::{
 mod file;
 mod law;
 mod place;
+mod plan;
 
 use law::Law;
 use place::{Placement, SUFFIX_CHARS};
+pub use plan::KeyPlan;
 
 /// Longest partition key that Kinesis takes, in Unicode characters (PutRecords API reference).
 pub const MAX_KEY_CHARS: usize = 256;

@@ -16,7 +16,8 @@ use tokio::{
 use crate::{
     clock::{Clock, sharpen_timers},
     error::LoadError,
-    keys::KeyChooser,
+    key_counter::KeyCounter,
+    keys::KeyPlan,
     producer::{
         call::{Call, Limits, NewEntry, RecordMeta},
         desk::{Desk, HandedOver},
@@ -35,7 +36,7 @@ const LONGEST_SLEEP_US: u64 = 50_000;
 pub(crate) struct Pacer {
     pub(crate) source: Box<dyn PayloadSource>,
     pub(crate) schedule: Schedule,
-    pub(crate) keys: KeyChooser,
+    pub(crate) keys: KeyPlan,
     pub(crate) stamper: Stamper,
     pub(crate) limits: Limits,
     pub(crate) linger_us: u64,
@@ -69,6 +70,8 @@ pub(crate) struct Paced {
     pub(crate) fingerprint: String,
     /// Whether the load was stopped before its end.
     pub(crate) interrupted: bool,
+    /// The hottest keys of all records made.
+    pub(crate) keys: KeyCounter,
     /// Why it ended early; absent when it did not, or was told to.
     pub(crate) failure: Option<LoadError>,
 }
@@ -107,6 +110,7 @@ struct Course {
     end: Option<End>,
     last_due_us: u64,
     fingerprint: Fingerprint,
+    keys: KeyCounter,
     offered: u64,
     in_time: u64,
     shed: u64,
@@ -142,6 +146,7 @@ impl Pacer {
             end: None,
             last_due_us: 0,
             fingerprint: Fingerprint::default(),
+            keys: KeyCounter::default(),
             offered: 0,
             in_time: 0,
             shed: 0,
@@ -198,7 +203,8 @@ impl Pacer {
         };
         let mut data = payload.json;
         let mut key = String::new();
-        let explicit_hash = self.keys.choose(sequence, &data, &mut key);
+        let explicit_hash = self.keys.choose(sequence, offset_us, &data, &mut key);
+        course.keys.add(&key);
         course.fingerprint.add(&data, &key, explicit_hash, offset_us);
         let due_us = self.first_due_us.saturating_add(offset_us);
         self.stamper
@@ -296,6 +302,7 @@ impl Pacer {
             schedule_us: schedule_us.min(total_us).max(1),
             rejected_rows: self.source.rejected_rows(),
             fingerprint: course.fingerprint.hex(),
+            keys: course.keys,
             interrupted: course.end == Some(End::Stopped),
             failure: None,
         }
@@ -397,7 +404,7 @@ mod tests {
         let pacer = Pacer {
             source: Box::new(Counting { next: 0, end: source_end }),
             schedule: Schedule::new(&load, 1),
-            keys: KeyChooser::new(&keys, 1, &Default::default()).unwrap(),
+            keys: KeyPlan::new(&keys, &[], 1, &Default::default()).unwrap(),
             stamper: Stamper::new("run"),
             limits: Limits { entries: 10, bytes: 1 << 20 },
             linger_us,

@@ -25,7 +25,8 @@ pub use retry::RetryPolicy;
 pub(crate) use tally::{Produced, Recorders};
 
 use crate::{
-    client::StreamClient, clock::Clock, error::LoadError, progress::LoadProgress, shards::ShardMap, timeline::Timeline,
+    client::StreamClient, clock::Clock, error::LoadError, live_shards::LiveShards, progress::LoadProgress,
+    timeline::Timeline,
 };
 use api::Api;
 use call::Limits;
@@ -114,7 +115,7 @@ impl Producer {
         settings: Settings,
         api: Api,
         stream: StreamClient,
-        shards: ShardMap,
+        shards: Arc<LiveShards>,
         clock: Clock,
         stop: watch::Receiver<bool>,
         books: Books,

@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use millrace_reports::{
     latency::LatencyLog,
-    record::{HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad},
+    record::{EventRecord, HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad, SkewRecord},
 };
-use millrace_scenarios::{Arrival, Order, PutCall, Scenario};
+use millrace_scenarios::{Arrival, Load, Order, PutCall, Scenario, event::staged};
 use tokio::sync::watch;
 
 use crate::{
@@ -16,14 +16,17 @@ use crate::{
     consumer::{Consumed, Consumer, Patience},
     error::LoadError,
     harness::{HarnessMeter, LoadEvidence, MAX_EXCESS_LAG_P99_US},
-    keys::KeyChooser,
+    events::Events,
+    keys::KeyPlan,
     ledger::Ledger,
+    live_shards::LiveShards,
     pacer::{Paced, Pacer},
     producer::{Books, Produced, Producer, Recorders, Settings, api::Api, stopped},
     progress::LoadProgress,
     reader::Start,
     schedule::Schedule,
     shards::{self, ShardMap},
+    skew::skew,
     source::{self, PayloadSource},
     stamp::Stamper,
     timeline::Timeline,
@@ -103,7 +106,7 @@ pub fn run(
 ) -> BoxFuture<'static, Result<LoadOutcome, LoadError>> {
     Box::pin(async move {
         let scenario = Arc::clone(&plan.scenario);
-        let schedule = Schedule::new(&scenario.load, scenario.seed);
+        let schedule = Schedule::new(&staged_load(&scenario), scenario.seed);
         let source = open_source(&plan).await?;
         let stream = plan.stream.clone();
         let shard_map = ShardMap::new(shards::list(&stream).await?);
@@ -138,17 +141,20 @@ pub fn run(
             progress: Arc::clone(&progress),
             recorders: Recorders::new(&plan.log, plan.interval),
         };
-        let mut producer = Producer::start(settings, api, stream, shard_map.clone(), clock, halted.clone(), books)?;
+        let live = Arc::new(LiveShards::new(shard_map.clone()));
+        let shards = Arc::clone(&live);
+        let mut producer = Producer::start(settings, api, stream.clone(), shards, clock, halted.clone(), books)?;
         producer.opened().await;
 
         let first_due_us = plan.log.origin_us().max(clock.now_us() + LEAD_US);
         timeline.begin(first_due_us);
         progress.begin(schedule.clone(), first_due_us);
+        let events = Events::start(&scenario.event, stream, live, clock, first_due_us);
         let meter = HarnessMeter::start(clock)?;
         let pacer = Pacer {
             source,
             schedule,
-            keys,
+            keys: keys.clone(),
             stamper: Stamper::new(&plan.run_id),
             limits: settings.limits,
             linger_us,
@@ -181,6 +187,7 @@ pub fn run(
                 }
             }
         };
+        let events = events.finish().await?;
         let mut paced = paced.await.map_err(|_| LoadError::Stopped { part: "pacer" })?;
         let harness = meter.finish(&LoadEvidence {
             due: paced.due,
@@ -204,7 +211,16 @@ pub fn run(
 
         let end_us = produced.counts.last_ack_us.max(first_due_us);
         let intervals = timeline.finish(end_us);
-        let outcome = outcome(&scenario, first_due_us, intervals, shard_map, paced, produced, consumed, harness);
+        // Placing a million names takes a moment.
+        let summed = tokio::task::spawn_blocking(move || {
+            let nothing = Ledger::default();
+            let ledger = consumed.as_ref().map_or(&nothing, |consumed| &consumed.ledger);
+            let shards = shard_loads(&shard_map, &produced, ledger);
+            let skew = skew(&keys, &shard_map, &shards, &paced.keys);
+            let account = (shards, skew, events);
+            outcome(&scenario, first_due_us, intervals, account, paced, produced, consumed, harness)
+        });
+        let outcome = summed.await.map_err(|_| LoadError::Stopped { part: "account" })?;
         Ok(LoadOutcome { interrupted, failure, ..outcome })
     })
 }
@@ -224,10 +240,15 @@ async fn open_source(plan: &LoadPlan) -> Result<Box<dyn PayloadSource>, LoadErro
     Ok(opened.await.map_err(|_| LoadError::Stopped { part: "payload source" })??)
 }
 
+/// `[load]` with the new rates of the events in its stages.
+fn staged_load(scenario: &Scenario) -> Load {
+    Load { stages: staged(&scenario.load.stages, &scenario.event), ..scenario.load.clone() }
+}
+
 /// Opens the keys where blocking is allowed: they may come from a file.
-async fn open_keys(scenario: &Arc<Scenario>, shards: ShardMap) -> Result<KeyChooser, LoadError> {
+async fn open_keys(scenario: &Arc<Scenario>, shards: ShardMap) -> Result<KeyPlan, LoadError> {
     let scenario = Arc::clone(scenario);
-    let opened = tokio::task::spawn_blocking(move || KeyChooser::new(&scenario.keys, scenario.seed, &shards));
+    let opened = tokio::task::spawn_blocking(move || KeyPlan::new(&scenario.keys, &scenario.event, scenario.seed, &shards));
     Ok(opened.await.map_err(|_| LoadError::Stopped { part: "choice of keys" })??)
 }
 
@@ -236,7 +257,7 @@ fn outcome(
     scenario: &Scenario,
     first_due_us: u64,
     intervals: Vec<LoadInterval>,
-    shard_map: ShardMap,
+    (shards, skew, events): (Vec<ShardLoad>, SkewRecord, Vec<EventRecord>),
     paced: Paced,
     produced: Produced,
     consumed: Option<Consumed>,
@@ -269,7 +290,9 @@ fn outcome(
         offered_rate: per_second(paced.offered_in_time, paced.schedule_us),
         accepted_rate: per_second(counts.accepted, elapsed_us),
         intervals,
-        shards: shard_loads(&shard_map, &produced, &ledger),
+        shards,
+        skew: Some(skew),
+        events,
     };
     LoadOutcome {
         record,

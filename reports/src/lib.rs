@@ -10,6 +10,7 @@ pub mod humanize;
 pub mod latency;
 pub mod page;
 pub mod record;
+mod skew;
 pub mod text;
 pub mod verdict;
 

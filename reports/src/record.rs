@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod compaction;
+mod event;
 mod file;
 mod harness;
 mod latency;
@@ -13,9 +14,11 @@ mod ledger;
 mod load;
 mod query;
 mod schema;
+mod skew;
 mod verdict;
 
 pub use compaction::*;
+pub use event::*;
 pub use file::FILE_NAME;
 pub use harness::*;
 pub use latency::*;
@@ -23,6 +26,7 @@ pub use ledger::*;
 pub use load::*;
 pub use query::*;
 pub use schema::schema;
+pub use skew::*;
 pub use verdict::*;
 
 /// Version of the shape. The first number changes when a reader of the old shape would be wrong.

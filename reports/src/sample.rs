@@ -145,6 +145,8 @@ pub(crate) fn zero() -> RunRecord {
         target_rate: 0.0,
         offered_rate: 0.0,
         accepted_rate: 0.0,
+        skew: None,
+        events: Vec::new(),
         intervals: vec![
             LoadInterval {
                 start_us: 0,
@@ -315,6 +317,45 @@ fn load(accepted: u64, shards: &[ShardLoad]) -> LoadRecord {
         accepted_rate: short(accepted as f64 / (SECONDS as f64 + 0.021)),
         intervals,
         shards: shards.to_vec(),
+        skew: Some(skew(shards)),
+        events: vec![split(shards)],
+    }
+}
+
+fn skew(shards: &[ShardLoad]) -> SkewRecord {
+    let asked = SHARES.map(|percent| percent as f64 / 100.0);
+    let row = |(shard, asked): (&ShardLoad, f64)| ShardShare {
+        shard: shard.shard.clone(),
+        asked: Some(asked),
+        expected: Some(asked),
+        got: shard.share,
+    };
+    SkewRecord {
+        shards: shards.iter().zip(asked).map(row).collect(),
+        shard_index: 1.88,
+        expected_shard_index: Some(1.88),
+        not_expected: None,
+        asked_distance: Some(0.0021),
+        distinct_keys: Some(1_000),
+        keys: [("Los Angeles", 0.062), ("Miami-Dade <FL>", 0.031)]
+            .map(|(key, share)| KeyShare { key: key.to_owned(), asked: Some(share), got: share + 0.001, error: 0.0 })
+            .to_vec(),
+    }
+}
+
+fn split(shards: &[ShardLoad]) -> EventRecord {
+    let taken = |shard: &ShardLoad| ShardTaken { shard: shard.shard.clone(), accepted: 2_500, share: 0.25 };
+    let taken: Vec<_> = shards.iter().map(taken).collect();
+    EventRecord {
+        action: "split the hottest shard".to_owned(),
+        at_us: 50_000_000,
+        began_us: Some(50_000_312),
+        took_us: 210_400,
+        shards: vec![shards[2].shard.clone()],
+        opened: vec!["shardId-000000000004".to_owned(), "shardId-000000000005".to_owned()],
+        error: None,
+        before: taken.clone(),
+        after: taken,
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod layout;
 
 use crate::{
+    skew::{event_line, skew_lines},
     humanize::{NOT_AVAILABLE, bytes, count, counted, duration_us, rate, signed, times, usd},
     record::{Engine, HopLatency, Layout, LedgerHop, LoadRecord, Outcome, QueryRecord, RunRecord},
 };
@@ -84,6 +85,13 @@ fn rates(load: &LoadRecord, page: &mut Page) {
             count(load.refused),
         ),
     );
+    for line in load.skew.iter().flat_map(skew_lines) {
+        page.wrapped(Ink::Plain, "  ", &line);
+    }
+    for event in &load.events {
+        let ink = if event.error.is_some() { Ink::Warn } else { Ink::Plain };
+        page.wrapped(ink, "  ", &event_line(event));
+    }
 }
 
 fn latency(hops: &[HopLatency], page: &mut Page) {

@@ -4,6 +4,7 @@
 //! a [`ScenarioError`] that points at file, line and column and says what to write instead.
 
 mod error;
+pub mod event;
 pub mod fault;
 pub mod metric;
 pub mod model;
@@ -20,6 +21,7 @@ mod usage;
 mod validate;
 
 pub use error::{Mistake, ScenarioError};
+pub use event::{ByLoad, Event, MergeChoice, ShardChoice};
 pub use fault::{CutWhen, Distribution, FaultKind, InjectedFault, OPERATIONS, StateAfter};
 pub use metric::{Hop, SloMetric};
 pub use model::*;

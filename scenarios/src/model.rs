@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    event::Event,
     fault::InjectedFault,
     metric::SloMetric,
     units::{ByteSize, Span},
@@ -47,6 +48,9 @@ pub struct Scenario {
     /// What goes wrong with the local stream, and when. Another stream cannot be told to fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fault: Vec<InjectedFault>,
+    /// What is changed while the load runs, and when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event: Vec<Event>,
     /// What must hold for the run to pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slo: Vec<Slo>,

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
-use toml_edit::DocumentMut;
+use toml_edit::{DocumentMut, Item};
 
 use crate::{model::Scenario, usage};
 
@@ -68,6 +68,15 @@ pub fn effective(scenario: &Scenario) -> String {
             table.remove(key);
         }
     }
+    for (index, event) in scenario.event.iter().enumerate() {
+        let written = document.get_mut("event").and_then(Item::as_array_of_tables_mut);
+        let keys = written.and_then(|events| events.get_mut(index)?.get_mut("keys")?.as_table_like_mut());
+        if let (Some(written), Some(keys)) = (keys, &event.keys) {
+            for (key, _) in usage::unused_keys(keys) {
+                written.remove(key);
+            }
+        }
+    }
     document.to_string()
 }
 
@@ -128,6 +137,18 @@ mod tests {
         for hidden in ["hot_share", "rows", "url =", "live ="] {
             assert!(!printed.contains(hidden), "{hidden}\n{printed}");
         }
+    }
+
+    #[test]
+    fn an_effective_scenario_with_events_reads_back_to_itself() {
+        let text = "name = \"x\"\n[source]\nkind = \"sensors\"\n[load]\nstages = [{ rate = 1, for = \"1s\" }]\n\
+                    [keys]\nkind = \"zipf\"\nsalt = 8\n[stream]\nname = \"s\"\n\
+                    [[event]]\nat = \"1s\"\nsplit_shard = \"hottest\"\n[[event]]\nat = \"2s\"\nsplit_shard = 3\n\
+                    [[event]]\nat = \"3s\"\nmerge_shards = [1, 2]\n[[event]]\nat = \"4s\"\n\
+                    keys = { kind = \"uniform\", shards = [0.5, 0.5], place = \"name\" }\n";
+        let scenario = parse("x.toml", text, &Overrides::default()).unwrap();
+        let printed = effective(&scenario);
+        assert_eq!(parse("effective", &printed, &Overrides::default()).unwrap(), scenario, "{printed}");
     }
 
     #[test]

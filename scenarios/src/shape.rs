@@ -46,6 +46,11 @@ impl<'s> Walk<'s> {
             (Some("Span"), Data::Text(text)) => quantity(node, at, text.parse::<Span>().err()),
             (Some("ByteSize"), Data::Text(text)) => quantity(node, at, text.parse::<ByteSize>().err()),
             (Some("SloMetric"), Data::Text(text)) => metric(node, text),
+            (Some("ShardChoice" | "MergeChoice"), Data::Text(text)) => choice(node, text, &["hottest", "coldest"], at),
+            (Some("ShardChoice"), Data::Integer(_)) => shard_number(node, at),
+            (Some("MergeChoice"), Data::List(items)) if items.len() == 2 => {
+                items.iter().find_map(|item| shard_number(item, at))
+            }
             _ => match (kind(target), &node.data) {
                 (Kind::Section, Data::Table(entries)) => {
                     self.section(node, entries, target, at);
@@ -112,6 +117,9 @@ impl<'s> Walk<'s> {
     fn home_of(&self, key: &str) -> Option<String> {
         let mut homes = Vec::new();
         self.collect_homes(self.schema, key, "", &mut homes);
+        // A section that is part of another, too, is looked for where it stands alone.
+        let outermost = homes.iter().map(|home| home.matches('.').count()).min();
+        homes.retain(|home| Some(home.matches('.').count()) == outermost);
         match &mut homes[..] {
             [home] if !home.is_empty() => Some(std::mem::take(home)),
             _ => None,
@@ -159,6 +167,8 @@ impl<'s> Walk<'s> {
         let noun = match name {
             Some("Span") => "a span of time in quotes",
             Some("ByteSize") => "a size in quotes",
+            Some("ShardChoice") => "a shard",
+            Some("MergeChoice") => "a pair of shards",
             _ => wanted.noun(),
         };
         let what = if at.is_empty() { "the scenario".to_owned() } else { format!("`{at}`") };
@@ -266,6 +276,12 @@ fn inline(value: &Value) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// One shard's number, as in its name.
+fn shard_number(node: &Node, at: &str) -> Option<Fault> {
+    let is_number = matches!(&node.data, Data::Integer(number) if u32::try_from(*number).is_ok());
+    (!is_number).then(|| node.fault(format!("`{at}` is not a shard's number"), "write a whole number, such as 3"))
 }
 
 fn quantity(node: &Node, at: &str, error: Option<UnitError>) -> Option<Fault> {

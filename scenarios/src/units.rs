@@ -38,6 +38,12 @@ impl Span {
         Self(Duration::from_millis(milliseconds))
     }
 
+    /// A span of whole microseconds.
+    #[must_use]
+    pub const fn from_micros(microseconds: u64) -> Self {
+        Self(Duration::from_micros(microseconds))
+    }
+
     /// The span as the standard library's type.
     #[must_use]
     pub const fn duration(self) -> Duration {

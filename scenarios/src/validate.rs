@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod delivery;
+mod event;
 mod fault;
 mod load;
 mod source;
@@ -27,6 +28,7 @@ pub(crate) fn check(scenario: &Scenario, root: &Node) -> Vec<Fault> {
     faults.extend(table::check(&scenario.table, root.at("table")));
     faults.extend(queries(&scenario.query, root.at("query")));
     faults.extend(fault::check(&scenario.fault, root.at("fault")));
+    faults.extend(event::check(&scenario.event, root.at("event")));
     faults.extend(slos(&scenario.slo, root.at("slo")));
     faults
 }

@@ -22,8 +22,8 @@ use crate::{
     client::{CALL_TIMEOUT, CONNECT_TIMEOUT, Failure, FailureKind, StreamClient},
     clock::Clock,
     error::LoadError,
+    live_shards::LiveShards,
     progress::LoadProgress,
-    shards::ShardMap,
     timeline::Timeline,
     wire::connection::Happened,
 };
@@ -47,7 +47,7 @@ const NO_FREE_CALL: &str = "no free call";
 pub(super) struct Courier {
     settings: Settings,
     stream: StreamClient,
-    shards: ShardMap,
+    shards: Arc<LiveShards>,
     desk: Arc<Desk>,
     clock: Clock,
     poll: Poll,
@@ -76,7 +76,7 @@ impl Courier {
     pub(super) fn new(
         settings: Settings,
         stream: StreamClient,
-        shards: ShardMap,
+        shards: Arc<LiveShards>,
         desk: Arc<Desk>,
         poll: Poll,
         opened: watch::Sender<bool>,
@@ -89,11 +89,11 @@ impl Courier {
             lanes: Lanes::new(settings.in_flight_per_shard, settings.retry_window_bytes),
             settings,
             stream,
+            tally: Tally::new(books.recorders, Arc::clone(&shards)),
             shards,
             desk,
             clock,
             poll,
-            tally: Tally::new(books.recorders),
             timeline: books.timeline,
             progress: books.progress,
             opened,
@@ -502,8 +502,8 @@ impl Courier {
                 }
                 Outcome::Refused { code } => {
                     let shard = EntryKey::read(call.json_of(entry)).and_then(|key| {
-                        let shard = self.shards.shard_for(&key.key, key.explicit_hash());
-                        shard.map(|shard| Arc::clone(&shard.id))
+                        let map = self.shards.map();
+                        map.shard_for(&key.key, key.explicit_hash()).map(|shard| Arc::clone(&shard.id))
                     });
                     self.refuse(call, entry, shard.as_ref(), code, ack_us);
                 }

@@ -12,6 +12,7 @@ use super::call::{Entry, RecordMeta};
 use crate::{
     error::LoadError,
     ledger::{IntervalSet, Seen},
+    live_shards::{Counter, LiveShards},
 };
 
 /// The hops that the producer times.
@@ -86,7 +87,7 @@ struct Refused {
 #[derive(Debug)]
 pub(super) struct Tally {
     counts: Counts,
-    shards: Vec<(Arc<str>, ShardCounts)>,
+    shards: Vec<ShardBook>,
     /// Place in `shards` by name; and by the number in a name as AWS gives them, which is what nearly all have.
     by_name: HashMap<Arc<str>, usize>,
     by_number: Vec<Option<u32>>,
@@ -94,11 +95,21 @@ pub(super) struct Tally {
     accepted: IntervalSet,
     attempts: Vec<u64>,
     recorders: Recorders,
+    live: Arc<LiveShards>,
+}
+
+/// One shard's counts: its own, and those that others may look at meanwhile.
+#[derive(Debug)]
+struct ShardBook {
+    name: Arc<str>,
+    counts: ShardCounts,
+    taken: Arc<Counter>,
 }
 
 impl Tally {
-    pub(super) fn new(recorders: Recorders) -> Self {
+    pub(super) fn new(recorders: Recorders, live: Arc<LiveShards>) -> Self {
         Self {
+            live,
             counts: Counts::default(),
             shards: Vec::new(),
             by_name: HashMap::new(),
@@ -158,9 +169,10 @@ impl Tally {
         self.counts.accepted += new;
         self.counts.accepted_bytes += u64::from(entry.bytes);
         self.counts.last_ack_us = self.counts.last_ack_us.max(ack_us);
-        let counts = self.shard(shard);
+        let ShardBook { counts, taken, .. } = self.shard(shard);
         counts.accepted += new;
         counts.accepted_bytes += u64::from(entry.bytes);
+        taken.add(new, u64::from(entry.bytes));
         let attempt = (entry.attempts as usize).clamp(1, MOST_ATTEMPTS) - 1;
         if self.attempts.len() <= attempt {
             self.attempts.resize(attempt + 1, 0);
@@ -173,7 +185,7 @@ impl Tally {
         self.counts.refusals += records;
         self.cause(shard, cause).refusals += records;
         if let Some(shard) = shard {
-            self.shard(shard).refusals += records;
+            self.shard(shard).counts.refusals += records;
         }
     }
 
@@ -204,7 +216,7 @@ impl Tally {
         let Recorders { lag, service, response } = self.recorders;
         Ok(Produced {
             counts: self.counts,
-            shards: self.shards.into_iter().collect(),
+            shards: self.shards.into_iter().map(|book| (book.name, book.counts)).collect(),
             refusals,
             accepted: self.accepted,
             attempts: self.attempts,
@@ -213,14 +225,14 @@ impl Tally {
         })
     }
 
-    fn shard(&mut self, name: &str) -> &mut ShardCounts {
+    fn shard(&mut self, name: &str) -> &mut ShardBook {
         let number = shard_number(name);
         let known = number.and_then(|number| *self.by_number.get(number)?);
         let at = match known {
-            Some(at) if *self.shards[at as usize].0 == *name => at as usize,
+            Some(at) if *self.shards[at as usize].name == *name => at as usize,
             _ => self.shard_by_name(name, number),
         };
-        &mut self.shards[at].1
+        &mut self.shards[at]
     }
 
     fn shard_by_name(&mut self, name: &str, number: Option<usize>) -> usize {
@@ -229,7 +241,8 @@ impl Tally {
             None => {
                 let name: Arc<str> = name.into();
                 self.by_name.insert(Arc::clone(&name), self.shards.len());
-                self.shards.push((name, ShardCounts::default()));
+                let taken = self.live.counter(&name);
+                self.shards.push(ShardBook { name, counts: ShardCounts::default(), taken });
                 self.shards.len() - 1
             }
         };

@@ -16,7 +16,10 @@ use super::{
     desk::HandedOver,
     *,
 };
-use crate::testing::{FakeKinesis, PutStep, local_stream};
+use crate::{
+    shards::ShardMap,
+    testing::{FakeKinesis, PutStep, local_stream},
+};
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
@@ -46,6 +49,7 @@ async fn producer(
     let recorders = Recorders::new(&LatencyLog::discard(clock.now_us()), Duration::from_secs(1));
     let books = Books { timeline, progress: Arc::default(), recorders };
     let api = Api::put_records(&stream.stream);
+    let shards = Arc::new(LiveShards::new(shards));
     Producer::start(settings, api, stream, shards, clock, stop, books).unwrap()
 }
 

@@ -7,8 +7,9 @@ use super::{
     plot::svg,
 };
 use crate::{
-    humanize::{bytes, count, counted, percent, times},
-    record::{RunRecord, ShardLoad},
+    humanize::{NOT_AVAILABLE, bytes, count, counted, percent, times},
+    record::{KeyShare, LoadRecord, RunRecord, ShardLoad, ShardTaken},
+    skew::{event_line, skew_lines},
 };
 
 /// Bars drawn at most; the table has every shard.
@@ -29,16 +30,28 @@ pub(super) fn section(record: &RunRecord) -> String {
     let fair = 1.0 / shards.len() as f64;
     let finding = finding(&shards, fair);
     let drawn = &shards[..shards.len().min(MOST_BARS)];
-    let notes = match shards.len() - drawn.len() {
-        0 => String::new(),
-        more => format!("The {MOST_BARS} busiest shards are drawn; {more} more are in the table."),
+    let asked = |shard: &ShardLoad| {
+        let row = load.skew.as_ref().and_then(|skew| skew.shards.iter().find(|row| row.shard == shard.shard));
+        row.and_then(|row| row.asked.or(row.expected)).map_or_else(|| NOT_AVAILABLE.to_owned(), percent)
     };
+    let mut notes = load.skew.iter().flat_map(skew_lines).map(|line| line + ". ").collect::<String>();
+    if let Some(reason) = load.skew.as_ref().and_then(|skew| skew.not_expected.as_ref()) {
+        notes += &format!("No share was expected of a shard: {reason}. ");
+    }
+    if shards.len() > drawn.len() {
+        let more = shards.len() - drawn.len();
+        notes += &format!("The {MOST_BARS} busiest shards are drawn; {more} more are in the table. ");
+    }
+    for event in &load.events {
+        notes += &format!("{}. ", event_line(event));
+    }
     let rows: Vec<_> = shards
         .iter()
         .map(|s| {
             vec![
                 escape(&s.shard),
                 percent(s.share),
+                asked(s),
                 count(s.accepted),
                 bytes(s.accepted_bytes),
                 count(s.refusals),
@@ -49,6 +62,7 @@ pub(super) fn section(record: &RunRecord) -> String {
     let columns = [
         Column::Text("shard"),
         Column::Number("share"),
+        Column::Number("expected"),
         Column::Number("accepted"),
         Column::Number("bytes"),
         Column::Number("refusals"),
@@ -59,8 +73,47 @@ pub(super) fn section(record: &RunRecord) -> String {
         &finding,
         &bars(drawn, fair, &finding),
         &notes,
-        &table("Load per shard", &columns, &rows),
+        &(table("Load per shard", &columns, &rows) + &keys(load) + &events(load)),
     )
+}
+
+/// The hottest keys, beside what their law gives them.
+fn keys(load: &LoadRecord) -> String {
+    let Some(skew) = load.skew.as_ref().filter(|skew| !skew.keys.is_empty()) else { return String::new() };
+    let columns = [
+        Column::Text("key"),
+        Column::Number("share at most"),
+        Column::Number("too high by at most"),
+        Column::Number("by its law"),
+    ];
+    let row = |key: &KeyShare| {
+        let asked = key.asked.map_or_else(|| NOT_AVAILABLE.to_owned(), percent);
+        vec![escape(&key.key), percent(key.got), percent(key.error), asked]
+    };
+    table("Hottest keys", &columns, &skew.keys.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What each event found and left behind.
+fn events(load: &LoadRecord) -> String {
+    if load.events.is_empty() {
+        return String::new();
+    }
+    let columns =
+        [Column::Text("event"), Column::Text("shard"), Column::Number("share before"), Column::Number("share after")];
+    let mut rows = Vec::new();
+    for event in &load.events {
+        let share = |taken: &[ShardTaken], shard: &str| {
+            let row = taken.iter().find(|row| row.shard == shard);
+            row.map_or_else(|| NOT_AVAILABLE.to_owned(), |row| percent(row.share))
+        };
+        let mut names: Vec<&str> = event.before.iter().chain(&event.after).map(|row| row.shard.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        rows.extend(names.iter().map(|shard| {
+            vec![escape(&event.action), escape(shard), share(&event.before, shard), share(&event.after, shard)]
+        }));
+    }
+    table("Shares before and after each event", &columns, &rows)
 }
 
 fn finding(shards: &[&ShardLoad], fair: f64) -> String {

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{EventRecord, SkewRecord};
+
 /// Counts of one shard, cause or interval share the names below: `due` in the schedule, `sent` in at least one
 /// call, `accepted` by the stream, `refused` given up for good, `refusals` single answers that refused a record.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +49,12 @@ pub struct LoadRecord {
     pub intervals: Vec<LoadInterval>,
     /// One row per shard.
     pub shards: Vec<ShardLoad>,
+    /// How unevenly the load lay on shards and keys. Records of before version 1.2 do not have it.
+    #[serde(default)]
+    pub skew: Option<SkewRecord>,
+    /// What was changed while the load ran, in order of time.
+    #[serde(default)]
+    pub events: Vec<EventRecord>,
 }
 
 /// How far the records of a key kept their order.

@@ -142,6 +142,26 @@ fn a_key_that_would_do_nothing_is_refused_only_when_written() {
 }
 
 #[test]
+fn an_event_changes_one_thing_that_can_be_changed() {
+    let slo = "[[slo]]";
+    for (bad, mark, message) in [
+        ("at = \"1s\"", "at =", "nothing happens"),
+        ("at = \"1s\"\nrate = 2.0\nsplit_shard = 0", "at =", "one thing"),
+        ("at = \"1s\"\nrate = 0.0", "rate", "above zero"),
+        ("at = \"1s\"\nsplit_shard = \"warmest\"", "warmest", "not a choice"),
+        ("at = \"1s\"\nsplit_shard = -1", "-1", "not a shard's number"),
+        ("at = \"1s\"\nsplit_shard = 0.5", "0.5", "not a shard"),
+        ("at = \"1s\"\nmerge_shards = [3, 3]", "[3, 3]", "with itself"),
+        ("at = \"1s\"\nmerge_shards = [3]", "[3]", "not a pair of shards"),
+        ("at = \"1s\"\nupdate_shard_count = 0", "update_shard_count", "1 to 10000"),
+        ("at = \"1s\"\nkeys = { kind = \"zipf\", exponent = -1 }", "exponent", "below zero"),
+        ("split_shard = 0", "[[event]]", "no `at`"),
+    ] {
+        refused(slo, &format!("[[event]]\n{bad}\n[[slo]]"), mark, message);
+    }
+}
+
+#[test]
 fn sources_and_keys_can_be_drawn_from() {
     refused("[source]", "[source]\nepoch = \"2025-01-01\"", "epoch", "RFC 3339");
     refused("[source]", "[source]\ninterval = \"0s\"", "interval", "move on");
