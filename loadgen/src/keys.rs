@@ -96,10 +96,14 @@ pub enum KeyError {
         open: usize,
     },
     /// A stream of one shard has no other for the rest.
-    #[error("keys.hot_shard is {0}, and the stream has one open shard: give it more (stream.shards), or remove the line")]
+    #[error(
+        "keys.hot_shard is {0}, and the stream has one open shard: give it more (stream.shards), or remove the line"
+    )]
     OnlyShard(f64),
     /// No name can be found for so few hash keys.
-    #[error("shard {shard} (in order of hash key) has too few hash keys to find names for: write keys.place = \"hash_key\"")]
+    #[error(
+        "shard {shard} (in order of hash key) has too few hash keys to find names for: write keys.place = \"hash_key\""
+    )]
     Narrow {
         /// Which open shard.
         shard: usize,

@@ -15,8 +15,8 @@ use crate::{
     clock::Clock,
     consumer::{Consumed, Consumer, Patience},
     error::LoadError,
-    harness::{HarnessMeter, LoadEvidence, MAX_EXCESS_LAG_P99_US},
     events::Events,
+    harness::{HarnessMeter, LoadEvidence, MAX_EXCESS_LAG_P99_US},
     keys::KeyPlan,
     ledger::Ledger,
     live_shards::LiveShards,
@@ -248,7 +248,8 @@ fn staged_load(scenario: &Scenario) -> Load {
 /// Opens the keys where blocking is allowed: they may come from a file.
 async fn open_keys(scenario: &Arc<Scenario>, shards: ShardMap) -> Result<KeyPlan, LoadError> {
     let scenario = Arc::clone(scenario);
-    let opened = tokio::task::spawn_blocking(move || KeyPlan::new(&scenario.keys, &scenario.event, scenario.seed, &shards));
+    let opened =
+        tokio::task::spawn_blocking(move || KeyPlan::new(&scenario.keys, &scenario.event, scenario.seed, &shards));
     Ok(opened.await.map_err(|_| LoadError::Stopped { part: "choice of keys" })??)
 }
 

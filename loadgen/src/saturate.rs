@@ -16,6 +16,7 @@ use crate::{
     client::StreamClient,
     clock::Clock,
     error::LoadError,
+    live_shards::LiveShards,
     producer::{
         Books, Producer, Recorders, Settings,
         api::Api,
@@ -65,7 +66,8 @@ pub async fn saturate(
     let log = LatencyLog::discard(clock.now_us());
     let books = Books { timeline, progress: Arc::default(), recorders: Recorders::new(&log, interval) };
     let (_never, stop) = watch::channel(false);
-    let mut producer = Producer::start(settings, api, stream, ShardMap::default(), clock, stop, books)?;
+    let mut producer =
+        Producer::start(settings, api, stream, Arc::new(LiveShards::new(ShardMap::default())), clock, stop, books)?;
     producer.opened().await;
     let (desk, start) = (producer.desk(), Instant::now());
     let fed = tokio::task::spawn_blocking(move || {

@@ -96,7 +96,10 @@ mod tests {
         let mut keys = KeyCounter::default();
         ["key-0", "key-1", "key-0", "key-0"].iter().for_each(|key| keys.add(key));
         let skew = skew(&plan, &start(), &loads(&[("high", 0.4), ("low", 0.6)]), &keys);
-        assert_eq!(skew.shards.iter().map(|row| row.asked.unwrap()).map(|s| (s * 1e9).round()).collect::<Vec<_>>(), [3e8, 7e8]);
+        assert_eq!(
+            skew.shards.iter().map(|row| row.asked.unwrap()).map(|s| (s * 1e9).round()).collect::<Vec<_>>(),
+            [3e8, 7e8]
+        );
         assert!((skew.asked_distance.unwrap() - 0.2).abs() < 1e-9, "{skew:?}");
         assert!((skew.shard_index - 1.2).abs() < 1e-9 && (skew.expected_shard_index.unwrap() - 1.4).abs() < 1e-9);
         assert_eq!((skew.keys[0].key.as_str(), skew.keys[0].asked, skew.keys[0].got), ("key-0", Some(0.5), 0.75));

@@ -3,9 +3,9 @@
 pub(crate) mod layout;
 
 use crate::{
-    skew::{event_line, skew_lines},
     humanize::{NOT_AVAILABLE, bytes, count, counted, duration_us, rate, signed, times, usd},
     record::{Engine, HopLatency, Layout, LedgerHop, LoadRecord, Outcome, QueryRecord, RunRecord},
+    skew::{event_line, skew_lines},
 };
 use layout::{Align, Ink, Page};
 

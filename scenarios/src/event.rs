@@ -148,7 +148,8 @@ pub fn staged(stages: &[Stage], events: &[Event]) -> Vec<Stage> {
     for stage in stages {
         let end_us = start_us.saturating_add(stage.duration.as_us());
         while start_us < end_us {
-            let factor: f64 = factors.iter().filter(|(at_us, _)| *at_us <= start_us).map(|(_, factor)| factor).product();
+            let factor: f64 =
+                factors.iter().filter(|(at_us, _)| *at_us <= start_us).map(|(_, factor)| factor).product();
             let next_us = factors.iter().map(|(at_us, _)| *at_us).find(|at_us| *at_us > start_us);
             let until_us = next_us.unwrap_or(end_us).min(end_us);
             changed.push(Stage { rate: stage.rate * factor, duration: Span::from_micros(until_us - start_us) });

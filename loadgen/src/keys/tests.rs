@@ -117,7 +117,10 @@ fn keys_of_a_file_are_drawn_by_weight() {
     let z = chi_square_z(&chooser, 10_000_000, (0..500).map(|i| weight(i) / sum));
     assert!(z < 3.09, "{z}");
     assert!(key(&chooser, 0, b"{}").starts_with("city "));
-    assert!((0..10_000).all(|k| !["city 0", "city 97"].contains(&&*key(&chooser, k, b"{}"))), "weight 0 is never drawn");
+    assert!(
+        (0..10_000).all(|k| !["city 0", "city 97"].contains(&&*key(&chooser, k, b"{}"))),
+        "weight 0 is never drawn"
+    );
 }
 
 #[test]
@@ -171,7 +174,10 @@ fn a_key_is_a_pure_function_of_seed_and_number() {
 #[test]
 fn the_first_keys_of_a_seed_never_change() {
     let chooser = chooser(serde_json::json!({"kind": "zipf"}), 42);
-    assert_eq!((0..5).map(|k| key(&chooser, k, b"")).collect::<Vec<_>>(), ["key-2", "key-143", "key-1", "key-1", "key-0"]);
+    assert_eq!(
+        (0..5).map(|k| key(&chooser, k, b"")).collect::<Vec<_>>(),
+        ["key-2", "key-143", "key-1", "key-1", "key-0"]
+    );
 }
 
 #[test]
@@ -199,7 +205,8 @@ fn a_long_key_is_cut_between_characters_and_leaves_room_for_salt_and_suffix() {
 
 #[test]
 fn a_salted_key_has_every_name_equally_often() {
-    let chooser = chooser(serde_json::json!({"kind": "hot_set", "distinct": 2, "hot": 1, "hot_share": 1.0, "salt": 8}), 3);
+    let chooser =
+        chooser(serde_json::json!({"kind": "hot_set", "distinct": 2, "hot": 1, "hot_share": 1.0, "salt": 8}), 3);
     let mut seen = std::collections::BTreeMap::<String, f64>::new();
     for k in 0..80_000 {
         *seen.entry(key(&chooser, k, b"{}")).or_default() += 1.0;

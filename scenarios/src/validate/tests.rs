@@ -132,9 +132,11 @@ fn a_key_that_would_do_nothing_is_refused_only_when_written() {
     ] {
         refused("[source]", &format!("[source]\n{bad}"), bad, message);
     }
-    for (bad, message) in
-        [("exponent = 1", "`keys.exponent` is used by kind = zipf or latest only"), ("path = \"k.csv\"", "kind = file only"), ("field = \"city\"", "kind = field only")]
-    {
+    for (bad, message) in [
+        ("exponent = 1", "`keys.exponent` is used by kind = zipf or latest only"),
+        ("path = \"k.csv\"", "kind = file only"),
+        ("field = \"city\"", "kind = field only"),
+    ] {
         refused("[keys]", &format!("[keys]\n{bad}"), bad, message);
     }
     refused("kind = \"weather\"", "kind = \"sensors\"\nlive = true", "live", "weather only");

@@ -73,8 +73,11 @@ fn each_of_several_workers_meets_the_shares_too() {
             let off = l1(&placed, &shards, &asked, (worker..).step_by(workers as usize).take(4_000));
             assert!(off < 0.06, "worker {worker} of {workers}: {off}");
             let mut key = String::new();
-            let hot: Vec<bool> =
-                (worker..).step_by(workers as usize).take(4_000).map(|k| placed.place(k, &mut key) < Some(1 << 126)).collect();
+            let hot: Vec<bool> = (worker..)
+                .step_by(workers as usize)
+                .take(4_000)
+                .map(|k| placed.place(k, &mut key) < Some(1 << 126))
+                .collect();
             let longest = hot.chunk_by(|a, b| a == b).map(<[bool]>::len).max().unwrap();
             assert!(longest < 50, "worker {worker} of {workers} stays {longest} records at one shard");
         }
