@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 mod os;
 
-pub use os::cpu_us;
+pub use os::{Usage, cpu_us};
 
 /// Microseconds since 1970 that advance with the monotonic clock.
 #[derive(Debug, Clone, Copy)]

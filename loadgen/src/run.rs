@@ -150,7 +150,7 @@ pub fn run(
         timeline.begin(first_due_us);
         progress.begin(schedule.clone(), first_due_us);
         let events = Events::start(&scenario.event, stream, live, clock, first_due_us);
-        let meter = HarnessMeter::start(clock)?;
+        let meter = HarnessMeter::start(clock, first_due_us, plan.interval, Arc::clone(&plan.log))?;
         let pacer = Pacer {
             source,
             schedule,
@@ -194,9 +194,10 @@ pub fn run(
             offered_in_time: paced.offered_in_time,
             lag_p99_us: produced.latency[0].value_at(99.0),
             linger_us,
+            calls: produced.counts.calls,
             in_flight_waits: produced.counts.in_flight_waits,
             in_flight_longest_wait_us: produced.counts.longest_wait_us,
-        });
+        })?;
         let patience = if paced.interrupted { INTERRUPTED_PATIENCE } else { Patience::default() };
         let mut consumed = match consumer {
             Some(consumer) => Some(consumer.drain(Arc::new(produced.accepted.clone()), patience).await?),

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use millrace_scenarios::Hop;
-
 /// A record or one of its files could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,10 +15,10 @@ pub enum ReportError {
         source: std::io::Error,
     },
     /// A histogram could not be encoded.
-    #[error("the {hop} histogram could not be encoded: {reason}")]
+    #[error("the {tag} histogram could not be encoded: {reason}")]
     Histogram {
-        /// Which hop.
-        hop: Hop,
+        /// Whose, as it is tagged in the log.
+        tag: String,
         /// Why.
         reason: String,
     },

@@ -81,16 +81,25 @@ impl LatencyLog {
         self.origin_us
     }
 
-    /// Appends one interval.
-    fn append(&self, hop: Hop, start_us: u64, length: Duration, values: &Histogram<u64>) -> Result<(), ReportError> {
+    /// Appends one interval that began `start_us` after the origin. A tag is a hop's name, or what else was timed.
+    ///
+    /// # Errors
+    /// [`ReportError`] when the histogram cannot be encoded or the disk refuses.
+    pub fn append(
+        &self,
+        tag: &str,
+        start_us: u64,
+        length: Duration,
+        values: &Histogram<u64>,
+    ) -> Result<(), ReportError> {
         let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = guard.as_mut() else { return Ok(()) };
         let mut encoded = Vec::new();
         V2DeflateSerializer::new()
             .serialize(values, &mut encoded)
-            .map_err(|e| ReportError::Histogram { hop, reason: e.to_string() })?;
+            .map_err(|e| ReportError::Histogram { tag: tag.to_owned(), reason: e.to_string() })?;
         let line = format!(
-            "Tag={hop},{:.3},{:.3},{:.3},{}",
+            "Tag={tag},{:.3},{:.3},{:.3},{}",
             start_us as f64 / 1e6,
             length.as_secs_f64(),
             values.max() as f64 / 1e3,
@@ -209,7 +218,7 @@ impl HopRecorder {
         }
         let start_us = self.index * self.interval_us;
         let length = Duration::from_micros(self.interval_us);
-        if let Err(failure) = self.log.append(self.hop, start_us, length, &self.current) {
+        if let Err(failure) = self.log.append(self.hop.name(), start_us, length, &self.current) {
             self.failure.get_or_insert(failure);
         }
         self.intervals.push(LatencyInterval {

@@ -10,6 +10,7 @@ mod lake;
 mod latency;
 mod ledger;
 mod load;
+mod machine;
 mod plot;
 mod series;
 mod shards;

@@ -57,6 +57,7 @@ pub(crate) fn full() -> RunRecord {
             hiccup_p99_us: 410,
             hiccup_max_us: 9_800,
             hiccup_count: 59_120,
+            intervals: harness_intervals(),
             limited_by: Vec::new(),
         },
         not_measured: vec![
@@ -398,6 +399,30 @@ fn hop(hop: Hop, records: u64, median_us: f64, spread: f64, slow: f64) -> HopLat
         curve: curve(&total).into_iter().map(|p| CurvePoint { percentile: short(p.percentile), ..p }).collect(),
         intervals,
     }
+}
+
+fn harness_intervals() -> Vec<HarnessInterval> {
+    let mut state = 99;
+    let row = |second| {
+        let mut oversleeps = histogram();
+        for _ in 0..900 {
+            oversleeps.saturating_record(draw(&mut state, 90.0, 0.5));
+        }
+        HarnessInterval {
+            start_us: second * 1_000_000,
+            length_us: 1_000_000,
+            hiccup_count: oversleeps.len(),
+            hiccup_p50_us: oversleeps.value_at_quantile(0.5),
+            hiccup_p99_us: oversleeps.value_at_quantile(0.99),
+            hiccup_max_us: oversleeps.max(),
+            cpu_share: if throttled(second) { 0.25 } else { 0.125 },
+            steal_share: Some(0.0),
+            voluntary_switches: 4_200 + second,
+            involuntary_switches: 30 + second % 7,
+            rss_bytes: (180 + second / 4) << 20,
+        }
+    };
+    (0..SECONDS).map(row).collect()
 }
 
 fn latencies(accepted: u64) -> Vec<HopLatency> {

@@ -65,18 +65,41 @@ mod portable {
 #[cfg(not(target_os = "linux"))]
 pub(super) use portable::{monotonic_ns, set_timer_slack_ns, sleep_until_ns};
 
+/// What the process has used since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time, user and system, microseconds.
+    pub cpu_us: u64,
+    /// Times a thread gave up the processor by itself: a sleep, a lock, a wait for data.
+    pub voluntary_switches: u64,
+    /// Times a thread was taken off the processor although it had more to do.
+    pub involuntary_switches: u64,
+}
+
+impl Usage {
+    /// Reads the counters.
+    #[must_use]
+    pub fn now() -> Self {
+        #[expect(unsafe_code, reason = "/proc counts CPU time in steps of 10 ms; getrusage has no safe wrapper here")]
+        // SAFETY: a zeroed rusage is a valid value of this plain C struct, and it outlives the call that fills it.
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+            usage
+        };
+        let us = |time: libc::timeval| {
+            u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+        };
+        Self {
+            cpu_us: us(usage.ru_utime) + us(usage.ru_stime),
+            voluntary_switches: u64::try_from(usage.ru_nvcsw).unwrap_or(0),
+            involuntary_switches: u64::try_from(usage.ru_nivcsw).unwrap_or(0),
+        }
+    }
+}
+
 /// CPU time the process has used, user and system, in microseconds.
 #[must_use]
 pub fn cpu_us() -> u64 {
-    #[expect(unsafe_code, reason = "/proc counts CPU time in steps of 10 ms; getrusage has no safe wrapper here")]
-    // SAFETY: a zeroed rusage is a valid value of this plain C struct, and it outlives the call that fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    let us = |time: libc::timeval| {
-        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
-    };
-    us(usage.ru_utime) + us(usage.ru_stime)
+    Usage::now().cpu_us
 }

@@ -4,6 +4,7 @@ use millrace_scenarios::Hop;
 
 use super::{
     html::{Column, escape, figure, table},
+    machine,
     plot::{Plot, Scale},
     series,
 };
@@ -31,7 +32,11 @@ pub(super) fn section(record: &RunRecord) -> String {
         &named(&[(Hop::Response, "s1"), (Hop::Service, "s0 dots")]),
     ));
     if let Some(response) = find(Hop::Response) {
+        let end_us = end_us(&series::latency(&response.intervals).rows);
+        out.push_str("<div>\n");
         out.push_str(&over_time(response));
+        out.push_str(&machine::hiccups(&record.harness, end_us, axis_label));
+        out.push_str("</div>\n");
     }
     out.push_str(&percentiles("hops-curve", "Later hops by percentile, from due", &named(&LATER)));
     out.push_str(&hops_over_time(&named(&LATER)));

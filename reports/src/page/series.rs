@@ -2,7 +2,7 @@
 
 use crate::{
     humanize::clock_us,
-    record::{LatencyInterval, LoadInterval},
+    record::{HarnessInterval, LatencyInterval, LoadInterval},
 };
 
 /// Rows a plot and its table hold at most; a plot is not wider than this many points can be told apart.
@@ -55,6 +55,24 @@ pub(super) fn latency(rows: &[LatencyInterval]) -> Merged<LatencyInterval> {
         p50_us: a.p50_us.max(b.p50_us),
         p99_us: a.p99_us.max(b.p99_us),
         max_us: a.max_us.max(b.max_us),
+    })
+}
+
+/// Intervals of the harness: switches are summed, of all else the worst of each group is kept where there are too many.
+pub(super) fn harness(rows: &[HarnessInterval]) -> Merged<HarnessInterval> {
+    let worst = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a.max(b)).or(a).or(b);
+    merge(rows, |a, b| HarnessInterval {
+        start_us: a.start_us,
+        length_us: a.length_us + b.length_us,
+        hiccup_count: a.hiccup_count + b.hiccup_count,
+        hiccup_p50_us: a.hiccup_p50_us.max(b.hiccup_p50_us),
+        hiccup_p99_us: a.hiccup_p99_us.max(b.hiccup_p99_us),
+        hiccup_max_us: a.hiccup_max_us.max(b.hiccup_max_us),
+        cpu_share: a.cpu_share.max(b.cpu_share),
+        steal_share: worst(a.steal_share, b.steal_share),
+        voluntary_switches: a.voluntary_switches + b.voluntary_switches,
+        involuntary_switches: a.involuntary_switches + b.involuntary_switches,
+        rss_bytes: a.rss_bytes.max(b.rss_bytes),
     })
 }
 

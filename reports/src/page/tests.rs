@@ -4,7 +4,7 @@ use millrace_scenarios::Hop;
 
 use super::*;
 use crate::{
-    record::{LatencyInterval, ShardLoad},
+    record::{HarnessInterval, LatencyInterval, ShardLoad},
     sample,
 };
 
@@ -131,7 +131,7 @@ fn elements_are_closed_in_order_and_ids_are_unique() {
 fn every_plot_states_its_finding_describes_itself_and_has_its_numbers() {
     let page = render(&sample::full());
     let plots = page.matches("<svg ").count();
-    assert_eq!(plots, 6);
+    assert_eq!(plots, 9);
     assert_eq!(page.matches("role=\"img\"").count(), plots);
     assert_eq!(page.matches("<title id=").count(), plots);
     assert_eq!(page.matches("<desc id=").count(), plots);
@@ -189,6 +189,9 @@ fn a_day_at_a_second_an_interval_over_a_thousand_shards_stays_a_page() {
             .map(|n| LatencyInterval { start_us: n * 1_000_000, count: 9, p50_us: 10, p99_us: 20 + n, max_us: 30 + n })
             .collect();
     }
+    let row = record.harness.intervals[0].clone();
+    record.harness.intervals =
+        (0..86_400).map(|n| HarnessInterval { start_us: n * 1_000_000, ..row.clone() }).collect();
     let page = render(&record);
     let drawn = page.split("<script type").next().unwrap().len();
     assert!(drawn < 600_000, "{drawn} bytes without the record");

@@ -1,6 +1,9 @@
 //! Can I trust this: how the harness did, what was not measured, and exactly what ran where.
 
-use super::html::{details, escape, facts, state};
+use super::{
+    html::{details, escape, facts, state},
+    machine,
+};
 use crate::{
     humanize::{NOT_AVAILABLE, bytes, count, duration_us, percent},
     record::{HarnessRecord, RunRecord},
@@ -12,7 +15,9 @@ pub(super) fn section(record: &RunRecord) -> String {
         out.push_str(&harness(&record.harness));
     }
     out.push_str(&environment(record));
-    out.push_str("</div>\n<h3>What was not measured</h3>\n");
+    out.push_str("</div>\n");
+    out.push_str(&machine::usage(&record.harness));
+    out.push_str("<h3>What was not measured</h3>\n");
     if record.not_measured.is_empty() {
         out.push_str("<p>The record names nothing that it left out.</p>\n");
     } else {

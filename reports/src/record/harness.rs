@@ -26,6 +26,36 @@ pub struct HarnessRecord {
     pub hiccup_max_us: u64,
     /// How many sleeps were timed.
     pub hiccup_count: u64,
+    /// The same over time, one row per interval of the load.
+    #[serde(default)]
+    pub intervals: Vec<HarnessInterval>,
     /// Why the harness was the limit; empty when it was not.
     pub limited_by: Vec<String>,
+}
+
+/// What process and machine did in one interval. The histogram of its oversleeps is in `latency.hlog` under `hiccup`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HarnessInterval {
+    /// Start, microseconds after the first due time.
+    pub start_us: u64,
+    /// Length, microseconds; longer than an interval when the process was stopped meanwhile.
+    pub length_us: u64,
+    /// How many sleeps of one millisecond were timed.
+    pub hiccup_count: u64,
+    /// Median of what they overslept, microseconds.
+    pub hiccup_p50_us: u64,
+    /// 99th percentile of it, microseconds.
+    pub hiccup_p99_us: u64,
+    /// Largest, microseconds.
+    pub hiccup_max_us: u64,
+    /// Share of all cores the process used, 0 to 1.
+    pub cpu_share: f64,
+    /// Share of all cores the host gave to others, 0 to 1; absent where /proc/stat has none.
+    pub steal_share: Option<f64>,
+    /// Times a thread of the process waited by itself.
+    pub voluntary_switches: u64,
+    /// Times a thread was taken off the processor although it had more to do.
+    pub involuntary_switches: u64,
+    /// Resident size at the end, bytes; zero where /proc does not tell.
+    pub rss_bytes: u64,
 }
