@@ -68,6 +68,23 @@ fn a_clean_run_keeps_every_promise_and_says_so_with_numbers() {
 }
 
 #[test]
+fn the_order_of_keys_is_promised_where_it_was_asked_for() {
+    let mut record = sample::full();
+    let promise = |record: &RunRecord| {
+        let promises = judge(&Evidence::of(record, &[])).promises;
+        promises.into_iter().find(|promise| promise.kind == PromiseKind::Order)
+    };
+    assert_eq!(promise(&record), None);
+    for (out_of_order, kept) in [(0, true), (3, false)] {
+        record.load.as_mut().unwrap().order = Some(OrderRecord { keys: 310, checked: 29_988, out_of_order });
+        let found = promise(&record).unwrap();
+        assert_eq!(found.kept, kept);
+        let detail = format!("{out_of_order} of 29,988 records read after a later one of their key, over 310 keys");
+        assert_eq!(found.detail, detail);
+    }
+}
+
+#[test]
 fn broken_promises_come_first_and_the_summary_names_the_first() {
     let verdict = sample::broken().verdict;
     assert_eq!(verdict.outcome, Outcome::Broken);
