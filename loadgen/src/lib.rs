@@ -5,6 +5,7 @@
 //! sends it until the stream takes it or its deadline passes, [`reader`] brings it back, and [`consumer`] times it and
 //! ticks it off the [`ledger`]. [`harness`] watches the machine meanwhile, and [`run`](run::run) joins the parts.
 
+pub mod aggregation;
 pub mod client;
 pub mod clock;
 pub mod consumer;
