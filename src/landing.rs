@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_compactor::store::Location;
 use millrace_loadgen::{
-    Clock,
+    Clock, aggregation,
     client::StreamClient,
     reader::{ShardBatch, ShardReader, Start},
     stamp,
@@ -154,16 +154,63 @@ async fn land(
     }
 }
 
-/// The batch as delivery takes it; the stamp says when each record was due, for the landed latency.
+/// The batch as delivery takes it; the stamp says when each record was due, for the landed latency. What comes packed by
+/// the Kinesis Producer Library is taken apart first, as Firehose does it.
 fn delivered(batch: ShardBatch, run_id: &str, foreign: &mut u64) -> Vec<DeliveredRecord> {
-    let records = batch.records.into_iter();
+    let mut records = Vec::with_capacity(batch.records.len());
+    let mut deliver = |data, arrival_us| {
+        let mut record = DeliveredRecord { data, arrival_us, due_us: None };
+        record.due_us = stamp::read(&record.data)
+            .filter(|stamp| stamp.run == run_id)
+            .and_then(|stamp| i64::try_from(stamp.due_us).ok());
+        *foreign += u64::from(record.due_us.is_none());
+        records.push(record);
+    };
+    for record in batch.records {
+        if let Some(packed) = aggregation::deaggregate(&record.data) {
+            packed.for_each(|user| deliver(record.data.slice_ref(user.data), record.arrival_us));
+        } else {
+            deliver(record.data, record.arrival_us);
+        }
+    }
     records
-        .map(|record| {
-            let due_us = stamp::read(&record.data)
-                .filter(|stamp| stamp.run == run_id)
-                .and_then(|stamp| i64::try_from(stamp.due_us).ok());
-            *foreign += u64::from(due_us.is_none());
-            DeliveredRecord { data: record.data, arrival_us: record.arrival_us, due_us }
-        })
-        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_loadgen::{aggregation::Aggregator, reader::ArrivedRecord, stamp::Stamper};
+
+    use super::*;
+
+    #[test]
+    fn an_aggregate_is_delivered_record_by_record() {
+        let stamped = |run: &str, sequence, due_us| {
+            let mut json = b"{}".to_vec();
+            Stamper::new(run).stamp(&mut json, false, sequence, due_us).unwrap();
+            json
+        };
+        let users = [stamped("mine", 0, 10), stamped("other", 0, 20), stamped("mine", 1, 30)];
+        let mut aggregator = Aggregator::new(10_000);
+        users.iter().for_each(|user| aggregator.push("k", None, user));
+        let mut blob = Vec::new();
+        aggregator.finish(&mut blob);
+        let broken = blob[..blob.len() - 1].to_vec();
+        let arrived = |(index, data): (usize, Vec<u8>)| ArrivedRecord {
+            data: data.into(),
+            partition_key: "k".to_owned(),
+            sequence_number: index.to_string(),
+            arrival_us: 100 + index as i64,
+        };
+        let plain = stamped("mine", 2, 40);
+        let records = [blob, broken.clone(), plain.clone()].into_iter().enumerate().map(arrived).collect();
+        let batch = ShardBatch { shard: "s".into(), records, read_us: 200, millis_behind: 0 };
+        let mut foreign = 0;
+        let delivered = delivered(batch, "mine", &mut foreign);
+        let seen: Vec<_> = delivered.iter().map(|r| (r.data.to_vec(), r.arrival_us, r.due_us)).collect();
+        let [a, b, c] = users;
+        let expected =
+            [(a, 100, Some(10)), (b, 100, None), (c, 100, Some(30)), (broken, 101, None), (plain, 102, Some(40))];
+        assert_eq!(seen, expected);
+        assert_eq!(foreign, 2, "another run's, and one that is none");
+    }
 }

@@ -22,7 +22,9 @@
 //!
 //! An aggregate goes to one shard as a whole, that of its own partition key or explicit hash key: those of its first
 //! record. Whoever packs therefore packs only records of one shard together. The Kinesis Client Library skips records
-//! that would belong to another shard than the one it found them on; readers here keep them.
+//! that would belong to another shard than the one it found them on; readers here keep them. Records with and without an
+//! explicit hash key do not go together either: the libraries of AWS for Python and Node give those without one the first
+//! of the table.
 
 mod pack;
 mod table;

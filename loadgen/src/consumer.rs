@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_reports::{
     latency::{HopRecorder, LatencyLog},
-    record::{HopLatency, OrderRecord},
+    record::{HopLatency, OrderRecord, Packed},
 };
 use millrace_scenarios::Hop;
 use tokio::{
@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    aggregation,
     client::StreamClient,
     clock::Clock,
     error::LoadError,
@@ -50,6 +51,8 @@ pub(crate) struct Consumed {
     pub(crate) ledger: Ledger,
     /// Records of other runs or producers.
     pub(crate) foreign: u64,
+    /// Aggregates with records of this run, and how many those were.
+    pub(crate) packed: Packed,
     /// Arrival, read.
     pub(crate) latency: [HopLatency; 2],
     /// Whether keys kept their order; absent when nobody asked.
@@ -87,6 +90,7 @@ impl Consumer {
             run_id: run_id.to_owned(),
             ledger: Ledger::default(),
             foreign: 0,
+            packed: Packed::default(),
             arrival: recorder(Hop::Arrival),
             read: recorder(Hop::Read),
             order: ordered.then(OrderCheck::default),
@@ -163,6 +167,7 @@ struct Book {
     run_id: String,
     ledger: Ledger,
     foreign: u64,
+    packed: Packed,
     arrival: HopRecorder,
     read: HopRecorder,
     order: Option<OrderCheck>,
@@ -170,39 +175,59 @@ struct Book {
 }
 
 impl Book {
-    /// Enters a batch; returns how many of its records were new. Latency is taken of the first reading only.
+    /// Enters a batch; returns how many of its records were new. What comes packed is entered record by record.
     fn enter(&mut self, batch: &ShardBatch) -> u64 {
         let mut new = 0;
         for record in &batch.records {
-            let Some(stamp) = stamp::read(&record.data).filter(|stamp| stamp.run == self.run_id) else {
-                self.foreign += 1;
+            let Some(packed) = aggregation::deaggregate(&record.data) else {
+                let seen = self.enter_one(batch, record.arrival_us, &record.partition_key, &record.data);
+                new += u64::from(seen == Some(Seen::First));
                 continue;
             };
-            if self.ledger.tick(&batch.shard, stamp.sequence) == Seen::First {
-                let due_us = stamp.due_us.cast_signed();
-                self.read.record(batch.read_us, batch.read_us.cast_signed().saturating_sub(due_us), 1);
-                self.arrival.record(batch.read_us, record.arrival_us.saturating_sub(due_us), 1);
-                if let Some(order) = &mut self.order {
-                    order.enter(&record.partition_key, stamp.sequence);
-                }
-                new += 1;
+            let mut ours = 0;
+            for user in packed {
+                let seen = self.enter_one(batch, record.arrival_us, user.key, user.data);
+                ours += u64::from(seen.is_some());
+                new += u64::from(seen == Some(Seen::First));
             }
+            self.packed.kinesis_records += u64::from(ours > 0);
+            self.packed.user_records += ours;
         }
         self.progress.set_read(self.ledger.seen().len());
         new
     }
 
+    /// Enters one record; says nothing of one that is not of this run. Latency and order are taken of the first reading
+    /// only.
+    fn enter_one(&mut self, batch: &ShardBatch, arrival_us: i64, key: &str, data: &[u8]) -> Option<Seen> {
+        let Some(stamp) = stamp::read(data).filter(|stamp| stamp.run == self.run_id) else {
+            self.foreign += 1;
+            return None;
+        };
+        let seen = self.ledger.tick(&batch.shard, stamp.sequence);
+        if seen == Seen::First {
+            let due_us = stamp.due_us.cast_signed();
+            self.read.record(batch.read_us, batch.read_us.cast_signed().saturating_sub(due_us), 1);
+            self.arrival.record(batch.read_us, arrival_us.saturating_sub(due_us), 1);
+            if let Some(order) = &mut self.order {
+                order.enter(key, stamp.sequence);
+            }
+        }
+        Some(seen)
+    }
+
     fn close(self, failure: Option<LoadError>) -> Result<Consumed, LoadError> {
         let latency = [self.arrival.finish()?, self.read.finish()?];
         let order = self.order.as_ref().map(OrderCheck::record);
-        Ok(Consumed { ledger: self.ledger, foreign: self.foreign, latency, order, failure })
+        let (ledger, foreign, packed) = (self.ledger, self.foreign, self.packed);
+        Ok(Consumed { ledger, foreign, packed, latency, order, failure })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{stamp::Stamper, testing::FakeKinesis};
+    use crate::{aggregation::Aggregator, stamp::Stamper, testing::FakeKinesis};
 
     const POLL: Duration = Duration::from_millis(5);
     const IMPATIENT: Patience = Patience { quiet: Duration::from_millis(200), total: Duration::from_secs(20) };
@@ -263,6 +288,42 @@ mod tests {
         // The stream tells whole milliseconds, and a histogram keeps three digits.
         assert!(read.min_us >= 4_995_000 && arrival.min_us >= 4_994_000, "{read:?} {arrival:?}");
         assert!(read.max_us >= 5_000_000);
+    }
+
+    #[tokio::test]
+    async fn an_aggregate_counts_as_the_records_in_it() {
+        let fake = FakeKinesis::start(2).await;
+        let due_us = Clock::start().now_us() - 5_000_000;
+        let stamped = |run: &str, sequence| {
+            let mut json = b"{}".to_vec();
+            Stamper::new(run).stamp(&mut json, false, sequence, due_us).unwrap();
+            json
+        };
+        let packed = |records: &[Vec<u8>]| {
+            let mut aggregator = Aggregator::new(1_000);
+            records.iter().for_each(|record| aggregator.push("k", None, record));
+            let mut blob = Vec::new();
+            aggregator.finish(&mut blob);
+            blob
+        };
+        // Three of ours, one of them again in the next one, and a stranger; then only strangers; one that is not packed.
+        fake.put_bytes(0, &packed(&[stamped("mine", 0), stamped("other", 0), stamped("mine", 1), stamped("mine", 2)]));
+        fake.put_bytes(1, &packed(&[stamped("mine", 2), stamped("mine", 4)]));
+        fake.put_bytes(1, &packed(&[stamped("other", 1)]));
+        put(&fake, "mine", 5, due_us);
+        // Broken in its last byte it is a record like any other, and nobody's.
+        let mut broken = packed(&[stamped("mine", 3)]);
+        *broken.last_mut().unwrap() ^= 1;
+        fake.put_bytes(0, &broken);
+        let (consumer, _) = consumer(&fake).await;
+        let accepted = numbers(0..6);
+        let consumed = consumer.drain(Arc::clone(&accepted), IMPATIENT).await.unwrap();
+        let account = consumed.ledger.account(&accepted);
+        assert_eq!((account.lost_ranges, account.duplicated), (vec![(3, 3)], 1));
+        assert_eq!(consumed.packed, Packed { kinesis_records: 2, user_records: 5 });
+        assert_eq!(consumed.foreign, 3);
+        assert!(consumed.latency.iter().all(|hop| hop.count == 5), "each is timed on its own");
+        assert!(consumed.latency[0].min_us >= 4_994_000, "from its own due time to the arrival of the aggregate");
     }
 
     #[tokio::test]

@@ -5,7 +5,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use millrace_reports::{
     latency::LatencyLog,
-    record::{EventRecord, HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad, SkewRecord},
+    record::{
+        Aggregation, EventRecord, HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad, SkewRecord,
+    },
 };
 use millrace_scenarios::{Arrival, Load, Order, PutCall, Scenario, event::staged};
 use tokio::sync::watch;
@@ -270,8 +272,8 @@ fn outcome(
     let elapsed_us = counts.last_ack_us.saturating_sub(first_due_us);
     // Without a consumer nothing was seen, and nothing is missed either.
     let account = consumed.as_ref().map(|c| c.ledger.account(&produced.accepted)).unwrap_or_default();
-    let (ledger, foreign, read_latency, order) =
-        consumed.map_or_else(Default::default, |c| (c.ledger, c.foreign, c.latency.to_vec(), c.order));
+    let (ledger, foreign, packed, read_latency, order) =
+        consumed.map_or_else(Default::default, |c| (c.ledger, c.foreign, c.packed, c.latency.to_vec(), c.order));
     let accepted_by_shard = produced.shards.iter().map(|(shard, c)| (Arc::clone(shard), c.accepted)).collect();
     let record = LoadRecord {
         arrival: arrival_name(scenario.load.arrival).to_owned(),
@@ -295,6 +297,7 @@ fn outcome(
         shards,
         skew: Some(skew),
         events,
+        aggregation: Aggregation { read: packed, ..Aggregation::default() },
     };
     LoadOutcome {
         record,

@@ -224,7 +224,11 @@ impl FakeKinesis {
     }
 
     pub(crate) fn put(&self, shard: usize, text: &str) {
-        self.state().shards[shard].records.push((text.into(), "k".to_owned(), now()));
+        self.put_bytes(shard, text.as_bytes());
+    }
+
+    pub(crate) fn put_bytes(&self, shard: usize, data: &[u8]) {
+        self.state().shards[shard].records.push((data.into(), "k".to_owned(), now()));
     }
 
     /// Closes a shard and opens its two children.

@@ -168,6 +168,7 @@ pub(crate) fn zero() -> RunRecord {
             read: 0,
             share: 0.0,
         }],
+        aggregation: Aggregation::default(),
     };
     record.latency = Hop::ALL
         .map(|hop| HopLatency {
@@ -320,6 +321,7 @@ fn load(accepted: u64, shards: &[ShardLoad]) -> LoadRecord {
         shards: shards.to_vec(),
         skew: Some(skew(shards)),
         events: vec![split(shards)],
+        aggregation: Aggregation::default(),
     }
 }
 

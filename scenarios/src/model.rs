@@ -247,6 +247,12 @@ pub struct Load {
     /// Whether calls are signed (Signature Version 4). AWS takes no others.
     #[serde(default = "default_sign")]
     pub sign: bool,
+    /// Whether small records share a record of the stream, in the format of the Kinesis Producer Library.
+    #[serde(default)]
+    pub aggregate: bool,
+    /// Bytes of such a shared record at most (KPL: `AggregationMaxSize`).
+    #[serde(default = "default_aggregate_bytes")]
+    pub aggregate_bytes: ByteSize,
 }
 
 fn default_sign() -> bool {
@@ -275,6 +281,9 @@ fn default_retry_cap() -> Span {
 }
 fn default_deadline() -> Span {
     Span::from_secs(30)
+}
+fn default_aggregate_bytes() -> ByteSize {
+    ByteSize::from_bytes(50 << 10)
 }
 
 /// How partition keys are drawn.

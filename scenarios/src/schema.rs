@@ -134,7 +134,7 @@ mod tests {
         for shown in ["seed = 42", "sensors = 10", "exponent = 1.0", "linger = \"20ms\"", "buffer_size = \"5MiB\""] {
             assert!(printed.contains(shown), "{shown}\n{printed}");
         }
-        for hidden in ["hot_share", "rows", "url =", "live ="] {
+        for hidden in ["hot_share", "rows", "url =", "live =", "aggregate_bytes"] {
             assert!(!printed.contains(hidden), "{hidden}\n{printed}");
         }
     }
@@ -149,6 +149,14 @@ mod tests {
         let scenario = parse("x.toml", text, &Overrides::default()).unwrap();
         let printed = effective(&scenario);
         assert_eq!(parse("effective", &printed, &Overrides::default()).unwrap(), scenario, "{printed}");
+    }
+
+    #[test]
+    fn an_effective_scenario_that_aggregates_says_how_much() {
+        let text = "name = \"x\"\n[source]\nkind = \"sensors\"\n[load]\nstages = [{ rate = 1, for = \"1s\" }]\n\
+                    aggregate = true\n[keys]\nkind = \"zipf\"\n[stream]\nname = \"s\"\n";
+        let printed = effective(&parse("x.toml", text, &Overrides::default()).unwrap());
+        assert!(printed.contains("aggregate_bytes = \"50KiB\""), "{printed}");
     }
 
     #[test]

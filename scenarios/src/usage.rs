@@ -3,7 +3,7 @@
 
 use crate::{
     fault::{FaultKind, InjectedFault},
-    model::{KeyKind, Keys, Scenario, Source, SourceKind},
+    model::{KeyKind, Keys, Load, Scenario, Source, SourceKind},
 };
 
 const SOURCE: [(&str, &[SourceKind]); 8] = [
@@ -54,6 +54,11 @@ pub(crate) fn unused_keys(keys: &Keys) -> impl Iterator<Item = (&'static str, &'
     KEYS.into_iter().filter(move |(_, users)| !users.contains(&kind))
 }
 
+/// Keys of `[load]` that do nothing as long as records are not aggregated.
+pub(crate) fn unused_load(load: &Load) -> Option<&'static str> {
+    (!load.aggregate).then_some("aggregate_bytes")
+}
+
 /// Keys of a `[[fault]]` that its kind does not use, each with the kinds that do.
 pub(crate) fn unused_fault(fault: &InjectedFault) -> impl Iterator<Item = (&'static str, &'static [FaultKind])> {
     let kind = fault.kind;
@@ -63,7 +68,8 @@ pub(crate) fn unused_fault(fault: &InjectedFault) -> impl Iterator<Item = (&'sta
 /// Section and key of everything that does nothing in this scenario.
 pub(crate) fn unused(scenario: &Scenario) -> impl Iterator<Item = (&'static str, &'static str)> {
     let source = unused_source(&scenario.source).map(|(key, _)| ("source", key));
-    source.chain(unused_keys(&scenario.keys).map(|(key, _)| ("keys", key)))
+    let load = unused_load(&scenario.load).map(|key| ("load", key));
+    source.chain(unused_keys(&scenario.keys).map(|(key, _)| ("keys", key))).chain(load)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod lake;
+pub mod node;
 pub mod python;
 pub mod server;
 

@@ -21,8 +21,8 @@ pub struct UserRecord<'a> {
 /// The records of an aggregate, in the order in which they were packed.
 ///
 /// `None` says that `blob` is no aggregate but a record like any other: it begins otherwise, its digest is not that of
-/// its message, its message is broken, or names a key that it does not have. That is how the Kinesis Client Library
-/// takes them, too. A record like any other costs the comparison of its first four bytes.
+/// its message, its message is broken or without a record, or names a key that it does not have. No record of the stream
+/// disappears that way. A record like any other costs the comparison of its first four bytes.
 #[must_use]
 pub fn deaggregate(blob: &[u8]) -> Option<impl ExactSizeIterator<Item = UserRecord<'_>>> {
     let rest = blob.strip_prefix(&MAGIC)?;
@@ -40,6 +40,9 @@ pub fn deaggregate(blob: &[u8]) -> Option<impl ExactSizeIterator<Item = UserReco
             // A later format may say more.
             _ => {}
         }
+    }
+    if records.is_empty() {
+        return None;
     }
     // The tables may come after the records.
     let named = records.into_iter().map(|record| record.named(&keys, &hashes));

@@ -83,6 +83,17 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_the_time_before_aggregation_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = sample::full();
+        let path = record.write(folder.path()).unwrap();
+        let mut old = serde_json::to_value(&record).unwrap();
+        assert!(old["load"].as_object_mut().unwrap().remove("aggregation").is_some());
+        std::fs::write(&path, old.to_string()).unwrap();
+        assert_eq!(RunRecord::read(&path).unwrap(), record);
+    }
+
+    #[test]
     fn a_cut_or_foreign_file_is_named_with_the_place_of_the_fault() {
         let folder = tempfile::tempdir().unwrap();
         let path = sample::full().write(folder.path()).unwrap();

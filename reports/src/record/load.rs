@@ -55,6 +55,9 @@ pub struct LoadRecord {
     /// What was changed while the load ran, in order of time.
     #[serde(default)]
     pub events: Vec<EventRecord>,
+    /// Records that shared a record of the stream; all zero when none were packed.
+    #[serde(default)]
+    pub aggregation: Aggregation,
 }
 
 /// How far the records of a key kept their order.
@@ -66,6 +69,24 @@ pub struct OrderRecord {
     pub checked: u64,
     /// Records read after a later one of their key.
     pub out_of_order: u64,
+}
+
+/// What was packed as the Kinesis Producer Library packs it, on both sides of the stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Aggregation {
+    /// What the stream accepted.
+    pub sent: Packed,
+    /// What the consumer read and took apart; what it read twice counts twice.
+    pub read: Packed,
+}
+
+/// How many records of the stream carried how many records of the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Packed {
+    /// Aggregates, each one record to the stream.
+    pub kinesis_records: u64,
+    /// Records of this run in them.
+    pub user_records: u64,
 }
 
 /// Refusals of one cause on one shard.

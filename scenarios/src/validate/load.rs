@@ -4,6 +4,7 @@ use crate::{
     error::Fault,
     model::{Load, Stream},
     tree::Node,
+    usage,
 };
 
 /// Records per second above which a rate is a slip of the pen: ten thousand shards take no more.
@@ -12,6 +13,8 @@ const MAX_RATE: f64 = 10_000_000.0;
 const MAX_BATCH_RECORDS: u32 = 500;
 /// Bytes of data and keys in a PutRecords call (AWS quota since October 2025; 5 MiB before).
 const MAX_BATCH_BYTES: u64 = 10 << 20;
+/// Bytes of an aggregate (the KPL's bounds of `AggregationMaxSize`).
+const AGGREGATE_BYTES: std::ops::RangeInclusive<u64> = 64..=1 << 20;
 /// Shards of a stream (the ceiling of UpdateShardCount).
 const MAX_SHARDS: u32 = 10_000;
 /// Hours that a stream keeps a record (AWS quota).
@@ -68,7 +71,22 @@ pub(super) fn check(load: &Load, node: &Node) -> Vec<Fault> {
         "no record can be accepted in no time",
         "write a span of time, such as \"30s\"",
     );
+    faults.extend(aggregate_faults(load, node));
     faults
+}
+
+/// What is wrong with `aggregate` and `aggregate_bytes`.
+fn aggregate_faults(load: &Load, node: &Node) -> Option<Fault> {
+    let (bytes, at) = (load.aggregate_bytes.bytes(), node.at("aggregate_bytes"));
+    if let Some(key) = usage::unused_load(load) {
+        let message = format!("`load.{key}` is used with aggregate = true only");
+        return node.child(key).map(|key| key.key_fault(message, "remove it, or write aggregate = true"));
+    }
+    if !AGGREGATE_BYTES.contains(&bytes) {
+        return Some(at.fault("an aggregate has 64 bytes to 1 MiB", "write \"64B\" to \"1MiB\", such as \"50KiB\""));
+    }
+    let help = format!("write at most \"{}\", which is `batch_bytes`", load.batch_bytes);
+    (bytes > load.batch_bytes.bytes()).then(|| at.fault("an aggregate is larger than a PutRecords call", help))
 }
 
 pub(super) fn check_stream(stream: &Stream, node: &Node) -> Vec<Fault> {

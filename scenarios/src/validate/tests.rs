@@ -108,6 +108,22 @@ fn loads_are_possible() {
 }
 
 #[test]
+fn aggregates_keep_the_bounds_of_the_producer_library() {
+    for (bad, message) in [
+        ("aggregate = true\naggregate_bytes = \"63B\"", "64 bytes to 1 MiB"),
+        ("aggregate = true\naggregate_bytes = \"2MiB\"", "64 bytes to 1 MiB"),
+        ("aggregate = true\nbatch_bytes = \"100KiB\"\naggregate_bytes = \"101KiB\"", "larger than a PutRecords call"),
+        ("aggregate_bytes = \"50KiB\"", "`load.aggregate_bytes` is used with aggregate = true only"),
+        ("aggregate = false\naggregate_bytes = \"50KiB\"", "aggregate = true only"),
+    ] {
+        refused("[load]", &format!("[load]\n{bad}"), "aggregate_bytes", message);
+    }
+    for good in ["aggregate = false", "aggregate = true", "aggregate = true\naggregate_bytes = \"1MiB\""] {
+        assert_eq!(mistakes(&GOOD.replace("[load]", &format!("[load]\n{good}"))), []);
+    }
+}
+
+#[test]
 fn streams_keep_the_limits_of_kinesis() {
     for (bad, message) in [
         ("shards = 0", "1 to 10000"),
