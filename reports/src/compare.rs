@@ -7,6 +7,8 @@ mod metrics;
 
 use std::fmt;
 
+use millrace_scenarios::Scenario;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -100,11 +102,17 @@ pub struct Difference {
 /// [`Unlike`] when the scenarios differ in anything but the seed, `delivery.lake` and `table.location`.
 pub fn compare(a: &RunRecord, b: &RunRecord) -> Result<Comparison, Unlike> {
     let mut differences = Vec::new();
-    differing("", Some(&a.scenario), Some(&b.scenario), &mut differences);
+    differing("", Some(&complete(&a.scenario)), Some(&complete(&b.scenario)), &mut differences);
     if !differences.is_empty() {
         return Err(Unlike { differences });
     }
     Ok(Comparison { a: a.run.clone(), b: b.run.clone(), notes: notes(a, b), metrics: metrics::pairs(a, b) })
+}
+
+/// The scenario with every key in it: one that is younger than the record is as it was without it, at its default.
+fn complete(scenario: &Value) -> Value {
+    let typed = Scenario::deserialize(scenario).and_then(serde_json::to_value);
+    typed.unwrap_or_else(|_| scenario.clone())
 }
 
 fn differing(path: &str, a: Option<&Value>, b: Option<&Value>, found: &mut Vec<Difference>) {
@@ -259,6 +267,16 @@ mod tests {
             text.contains("load.stages[0].rate (a: 500.0, b: 900.0)") && text.contains("source.path (a: absent"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_key_that_is_younger_than_a_record_has_its_default_there() {
+        let (mut a, mut b) = (sample::full(), sample::full());
+        assert!(a.scenario["load"].as_object_mut().unwrap().remove("in_flight").is_some());
+        assert!(compare(&a, &b).is_ok());
+        b.scenario["load"]["in_flight"] = 17.into();
+        let unlike = compare(&a, &b).unwrap_err().to_string();
+        assert!(unlike.contains("load.in_flight (a: 16, b: 17)"), "{unlike}");
     }
 
     #[test]
