@@ -12,6 +12,7 @@ pub mod consumer;
 mod draws;
 pub mod error;
 mod events;
+pub mod firehose;
 pub mod harness;
 mod key_counter;
 pub mod keys;
