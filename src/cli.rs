@@ -169,6 +169,13 @@ pub(crate) struct ServeArgs {
     /// How long a stream stays CREATING, UPDATING or DELETING; on AWS it is some seconds.
     #[arg(long, default_value = "0s", value_name = "D")]
     pub(crate) settle: Span,
+    /// Also serve Amazon Data Firehose: a delivery stream that lands as this scenario's `[delivery]` says. Its name is
+    /// that of the scenario's stream.
+    #[arg(long, value_name = "SCENARIO")]
+    pub(crate) firehose: Option<PathBuf>,
+    /// The lake of the delivery stream, when not where its scenario says: a folder or an s3:// URL.
+    #[arg(long, value_name = "URL", requires = "firehose")]
+    pub(crate) lake: Option<String>,
     /// What shards take and give: `on` for AWS's limits, `off` for none, or a TOML file with others.
     #[arg(long, default_value = "on", value_name = "on|off|FILE")]
     pub(crate) quota: String,

@@ -22,6 +22,11 @@ pub(crate) async fn lake(scenario: &Scenario, args: &PlaceArgs) -> Result<Locati
     open(asked(args.lake.as_ref(), scenario.delivery.lake.as_ref(), "lake", "delivery.lake")?, false).await
 }
 
+/// The lake that a delivery stream fills, made when it is not there.
+pub(crate) async fn lake_to_fill(scenario: &Scenario, argument: Option<&String>) -> Result<Location, Failure> {
+    open(asked(argument, scenario.delivery.lake.as_ref(), "lake", "delivery.lake")?, true).await
+}
+
 /// The table that a leg alone was given.
 pub(crate) async fn table(scenario: &Scenario, args: &PlaceArgs, create: bool) -> Result<Location, Failure> {
     open(asked(args.table.as_ref(), scenario.table.location.as_ref(), "table", "table.location")?, create).await

@@ -1,13 +1,18 @@
-//! `millrace serve`: the local stream on a port, until a signal.
+//! `millrace serve`: the local stream on a port, until a signal; and a delivery stream beside it, if asked.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use millrace_pipeline::stream::{
-    Clock as _, Credentials, FaultPlan, Quotas, ServeError, ServerConfig, StreamServer, SystemClock, TlsIdentity,
+use millrace_pipeline::{
+    delivery::{DeliveryConfig, Limits, RetryPolicy},
+    stream::{
+        Clock as _, Credentials, FaultPlan, Firehose, Quotas, ServeError, ServerConfig, StreamServer, SystemClock,
+        TlsIdentity,
+    },
 };
 use millrace_reports::files::write_atomic;
+use millrace_scenarios::Overrides;
 
-use crate::{cli::ServeArgs, failure::Failure, signals};
+use crate::{cli::ServeArgs, failure::Failure, place, signals};
 
 /// The quotas that `--quota` asks for.
 fn quotas(asked: &str) -> Result<Quotas, Failure> {
@@ -61,6 +66,27 @@ fn faults(args: &ServeArgs) -> Result<FaultPlan, Failure> {
     Ok(plan)
 }
 
+/// The delivery stream that the arguments ask for.
+async fn firehose(args: &ServeArgs) -> Result<Option<Firehose>, Failure> {
+    let Some(file) = &args.firehose else { return Ok(None) };
+    let scenario = millrace_scenarios::read(file, &Overrides::default()).map_err(Failure::diagnostic)?;
+    let lake = place::lake_to_fill(&scenario, args.lake.as_ref()).await?;
+    let config = DeliveryConfig {
+        stream: scenario.stream.name,
+        spec: scenario.delivery,
+        lake: lake.url.to_string(),
+        store: lake.store,
+        root: lake.root,
+        clock: Arc::new(SystemClock),
+        // Object names differ from those of the last server on this lake.
+        seed: args.seed ^ SystemClock.now_us(),
+        landed: None,
+        retry: RetryPolicy::default(),
+        limits: Limits::default(),
+    };
+    Firehose::start([config]).map(Some).map_err(|e| Failure::of(&e, e.is_configuration()))
+}
+
 fn refused(error: &ServeError) -> Failure {
     match error {
         ServeError::Tls(_) => Failure::configuration(
@@ -75,6 +101,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
     if !args.bind.is_loopback() {
         eprintln!("warning: {} is not loopback; whoever reaches it can read and write every stream", args.bind);
     }
+    let firehose = firehose(&args).await?;
     let config = ServerConfig {
         address: SocketAddr::new(args.bind, args.port),
         streams: args.streams.iter().map(|s| (s.name.clone(), s.shards)).collect(),
@@ -86,6 +113,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
         faults: faults(&args)?,
         settle: args.settle.duration(),
         quotas: quotas(&args.quota)?,
+        firehose: firehose.clone(),
         ..ServerConfig::default()
     };
     let server = StreamServer::bind(config).map_err(|e| refused(&e))?;
@@ -103,5 +131,8 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<u8, Failure> {
     }
     signals::stopped(signals::watch_for_stop()).await;
     server.shutdown().await;
+    if let Some(firehose) = firehose {
+        firehose.close().await.map_err(|e| Failure::of(&e, false))?;
+    }
     Ok(0)
 }

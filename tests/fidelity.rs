@@ -65,7 +65,7 @@ fn every_test_the_conformance_table_names_exists() {
     }
     let text = fidelity();
     let mut named = 0;
-    for heading in ["Who uses it unmodified", "Operations", "Limits", "Errors and the wire"] {
+    for heading in ["Who uses it unmodified", "Operations", "Limits", "Errors and the wire", "Firehose"] {
         for row in rows(&text, heading) {
             let shown_by: Vec<_> = quoted(row.last().expect("a row has cells")).collect();
             assert!(!shown_by.is_empty(), "no test shows {:?}", row[0]);

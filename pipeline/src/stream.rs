@@ -15,7 +15,7 @@
 //!   log         the records in order, in `batch`es as they came; a `journal` may keep them elsewhere first
 //! ```
 //! `iterator` and `token` are what clients hold between calls; a `consumer` holds a `subscription`, whose events are framed
-//! by `event_stream`. `auth` looks at signatures, and checks them if asked.
+//! by `event_stream`. `firehose` is another service on the same port, with a queue into a delivery. `auth` looks at signatures, and checks them if asked.
 
 mod account;
 mod auth;
@@ -32,6 +32,7 @@ mod error;
 mod event_stream;
 mod exposition;
 mod faults;
+mod firehose;
 mod head_limit;
 mod iterator;
 mod journal;
@@ -67,6 +68,7 @@ pub use auth::Credentials;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServeError;
 pub use faults::{FaultCount, FaultPlan, FaultPlanError};
+pub use firehose::{Firehose, FirehoseError};
 pub use metrics::{ShardMetrics, StreamCounts, StreamMetrics};
 pub use on_demand::OnDemandRules;
 pub use quota::{AccountLimits, Quotas, ReadLimits, WriteLimits};

@@ -58,8 +58,14 @@ struct Scope<'a> {
     service: &'a str,
 }
 
-/// Checks a request's signature, as far as the server is to check it.
-pub(crate) fn check(required: Option<&Credentials>, head: &Parts, body: &[u8], now_us: u64) -> Result<(), ApiError> {
+/// Checks a request's signature for this service, as far as the server is to check it.
+pub(crate) fn check(
+    required: Option<&Credentials>,
+    service: &str,
+    head: &Parts,
+    body: &[u8],
+    now_us: u64,
+) -> Result<(), ApiError> {
     let query = canonical::query(head.uri.query().unwrap_or_default());
     let header = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let in_query = query.iter().any(|(name, _)| name == "X-Amz-Algorithm");
@@ -78,7 +84,7 @@ pub(crate) fn check(required: Option<&Credentials>, head: &Parts, body: &[u8], n
         }
     };
     match required {
-        Some(credentials) => signature.verify(credentials, head, &query, body, now_us),
+        Some(credentials) => signature.verify(credentials, service, head, &query, body, now_us),
         None => Ok(()),
     }
 }
@@ -158,6 +164,7 @@ impl<'a> Signature<'a> {
     fn verify(
         &self,
         credentials: &Credentials,
+        service: &str,
         head: &Parts,
         query: &[(String, String)],
         body: &[u8],
@@ -170,8 +177,8 @@ impl<'a> Signature<'a> {
             ));
         }
         self.check_time(now_us)?;
-        if self.credential.service != "kinesis" {
-            let text = "Credential should be scoped to correct service: 'kinesis'.";
+        if self.credential.service != service {
+            let text = format!("Credential should be scoped to correct service: '{service}'.");
             return Err(ApiError::new(ErrorKind::InvalidSignature, text));
         }
         // What is not signed could be anybody's.

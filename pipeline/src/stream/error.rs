@@ -22,6 +22,8 @@ pub(crate) enum ErrorKind {
     ResourceNotFound,
     Serialization,
     ServiceUnavailable,
+    /// Firehose's word for a client that is too fast.
+    SlowDown,
     ThroughputExceeded,
     UnknownOperation,
     UnrecognizedClient,
@@ -47,6 +49,7 @@ impl ErrorKind {
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
             Self::ServiceUnavailable => "ServiceUnavailable",
+            Self::SlowDown => "ServiceUnavailableException",
             Self::ThroughputExceeded => "ProvisionedThroughputExceededException",
             Self::UnknownOperation => "UnknownOperationException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
@@ -57,7 +60,7 @@ impl ErrorKind {
     /// AWS answers 400 to everything it models, throttling included.
     pub(crate) const fn status(self) -> u16 {
         match self {
-            Self::InternalFailure => 500,
+            Self::InternalFailure | Self::SlowDown => 500,
             Self::ServiceUnavailable => 503,
             Self::RequestTimeout => 408,
             Self::RequestTooLarge => 413,

@@ -25,6 +25,7 @@ use super::{
     clock::{Clock, SystemClock},
     error::{ApiError, ServeError},
     faults::{FaultCount, FaultPlan, Injector},
+    firehose::Firehose,
     head_limit::{HeadLimited, Heads},
     meta::StreamShape,
     metrics::StreamMetrics,
@@ -76,6 +77,8 @@ pub struct ServerConfig {
     pub quotas: Quotas,
     /// What goes wrong on purpose, once [`StreamServer::start_faults`] has said when.
     pub faults: FaultPlan,
+    /// Delivery streams that take records directly. They outlive the server: who made them closes them after it.
+    pub firehose: Option<Firehose>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -95,6 +98,7 @@ impl Default for ServerConfig {
             credentials: None,
             quotas: Quotas::aws(),
             faults: FaultPlan::default(),
+            firehose: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -153,7 +157,8 @@ impl StreamServer {
         let listener = self::listen(config.address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
-        let gateway = Gateway::new(Arc::clone(&premises), config.patience, config.credentials, faults.clone());
+        let gateway =
+            Gateway::new(Arc::clone(&premises), config.patience, config.credentials, faults.clone(), config.firehose);
         let life = watch::Sender::new(());
         let door =
             Door { gateway: Arc::new(gateway), tls: tls.clone(), patience: config.patience, life: life.subscribe() };

@@ -29,6 +29,7 @@ use super::{
     error::{ApiError, ErrorKind},
     event_stream, exposition,
     faults::{Injector, Outcome},
+    firehose::Firehose,
     operations::{Operation, Reply, TARGET_PREFIX},
     premises::Premises,
     subscription::{Event, Subscription},
@@ -58,6 +59,8 @@ pub(crate) struct Gateway {
     credentials: Option<Credentials>,
     /// What goes wrong on purpose; absent: nothing.
     faults: Option<Arc<Injector>>,
+    /// Delivery streams that take records directly; absent: there are none, and no operation of theirs.
+    firehose: Option<Firehose>,
 }
 
 /// Why there is no answer from an operation.
@@ -83,8 +86,10 @@ impl Gateway {
         patience: Duration,
         credentials: Option<Credentials>,
         faults: Option<Arc<Injector>>,
+        firehose: Option<Firehose>,
     ) -> Self {
-        Self { premises, bodies: Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES), patience, credentials, faults }
+        let bodies = Semaphore::new(BODY_BUDGET_BYTES / BUDGET_UNIT_BYTES);
+        Self { premises, bodies, patience, credentials, faults, firehose }
     }
 
     /// Answers one request, whatever it holds.
@@ -119,9 +124,14 @@ impl Gateway {
             let text = format!("The body did not arrive within {} s.", self.patience.as_secs_f64());
             ApiError::new(ErrorKind::RequestTimeout, text)
         })??;
-        let operation = operation?;
         let mut account = self.premises.account();
-        auth::check(self.credentials.as_ref(), &head, &body, account.clock.now_us())?;
+        let check = |service| auth::check(self.credentials.as_ref(), service, &head, &body, account.clock.now_us());
+        if let Some(firehose) = self.firehose.as_ref().filter(|_| Firehose::is_meant(target(&head.headers))) {
+            check("firehose")?;
+            return Ok(Reply::Body(firehose.answer(target(&head.headers), &body)?));
+        }
+        let operation = operation?;
+        check("kinesis")?;
         let mut cut = false;
         if let Some(faults) = &self.faults {
             cut = suffer(faults, operation, account.clock.now_us()).await?;

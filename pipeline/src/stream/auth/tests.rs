@@ -15,7 +15,7 @@ const SIGNATURE: &str = "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b592
 
 fn checked(required: Option<&Credentials>, request: Builder) -> Result<(), (ErrorKind, String)> {
     let (head, ()) = request.body(()).unwrap().into_parts();
-    check(required, &head, b"{}", T0_US).map_err(|error| (error.kind, error.message))
+    check(required, "kinesis", &head, b"{}", T0_US).map_err(|error| (error.kind, error.message))
 }
 
 fn with(authorization: &str) -> Builder {
