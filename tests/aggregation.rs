@@ -101,8 +101,8 @@ fn python_takes_aggregates_apart_and_packs_the_same_bytes() {
         assert_eq!(all(&answer["unpacked"]), to_json(&records), "hashed: {hashed}");
         let theirs: Vec<_> = answer["packed"][0].as_array().unwrap().iter().map(from_base64).collect();
         assert_eq!(theirs.iter().flat_map(|blob| unpack(blob)).collect::<Vec<_>>(), records);
-        // The library takes records for larger than they are, and so fills its aggregates less.
-        assert!(theirs.len() > blobs.len());
+        // The library takes records with an explicit hash key for larger than they are, and fills its aggregates less.
+        assert!(theirs.len() >= blobs.len());
         for blob in &theirs {
             assert!(pack(usize::MAX, &unpack(blob)) == std::slice::from_ref(blob), "the same records, the same bytes");
         }
