@@ -21,6 +21,7 @@ use crate::{
     producer::{
         call::{Call, Limits, NewEntry, RecordMeta},
         desk::{Desk, HandedOver},
+        packer::Packer,
     },
     progress::LoadProgress,
     schedule::{DueTimes, Schedule},
@@ -39,6 +40,8 @@ pub(crate) struct Pacer {
     pub(crate) keys: KeyPlan,
     pub(crate) stamper: Stamper,
     pub(crate) limits: Limits,
+    /// Packs small records together; absent when each goes on its own.
+    pub(crate) packer: Option<Packer>,
     pub(crate) linger_us: u64,
     /// Records that would go later than this after they were due do not go.
     pub(crate) shed_after_us: Option<u64>,
@@ -221,14 +224,15 @@ impl Pacer {
         let now_us = self.clock.now_us();
         let mut closes_us = 0;
         let mut last_due_us = 0;
+        let mut packed = false;
         loop {
             let Some(made) = course.next.as_ref() else { break };
             let due_us = made.meta.due_us;
-            if call.is_empty() {
+            if call.is_empty() && !packed {
                 closes_us = due_us.saturating_add(self.linger_us);
             } else if due_us > closes_us.max(now_us) {
                 break;
-            } else if !call.fits(made.entry().size(), self.limits) {
+            } else if !self.fits(call, made.entry()) {
                 // Only this record shows that the call is full.
                 closes_us = closes_us.min(due_us);
                 break;
@@ -236,6 +240,9 @@ impl Pacer {
             last_due_us = due_us;
             if self.shed_after_us.is_some_and(|shed_after_us| due_us.saturating_add(shed_after_us) < now_us) {
                 course.shed += 1;
+            } else if let Some(packer) = &mut self.packer {
+                packer.add(&self.desk.api, call, made.entry());
+                packed = true;
             } else if self.desk.place(call, made.entry()) {
                 course.behind += 1;
                 self.timeline.offered(std::iter::once(due_us), 0, now_us.max(due_us));
@@ -247,8 +254,18 @@ impl Pacer {
             }
             self.make_next(course)?;
         }
+        if let Some(packer) = &mut self.packer {
+            packer.finish(&self.desk.api, call);
+        }
         self.desk.prepare(call);
         Ok(closes_us.max(last_due_us))
+    }
+
+    fn fits(&self, call: &Call, entry: NewEntry<'_>) -> bool {
+        match &self.packer {
+            Some(packer) => packer.fits(call, &entry, self.limits),
+            None => call.fits(entry.size(), self.limits),
+        }
     }
 
     /// Hands a call over; what was too late for it is counted as well.
@@ -407,6 +424,7 @@ mod tests {
             keys: KeyPlan::new(&keys, &[], 1, &Default::default()).unwrap(),
             stamper: Stamper::new("run"),
             limits: Limits { entries: 10, bytes: 1 << 20 },
+            packer: None,
             linger_us,
             shed_after_us: None,
             spin_us: 0,

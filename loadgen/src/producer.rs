@@ -18,11 +18,12 @@ mod courier;
 pub(crate) mod desk;
 pub(crate) mod key_order;
 mod lanes;
+pub(crate) mod packer;
 mod retry;
 mod tally;
 
 pub use retry::RetryPolicy;
-pub(crate) use tally::{Produced, Recorders};
+pub(crate) use tally::{Counts, Produced, Recorders};
 
 use crate::{
     client::StreamClient, clock::Clock, error::LoadError, live_shards::LiveShards, progress::LoadProgress,

@@ -6,7 +6,8 @@ use futures::future::BoxFuture;
 use millrace_reports::{
     latency::LatencyLog,
     record::{
-        Aggregation, EventRecord, HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, ShardLoad, SkewRecord,
+        Aggregation, EventRecord, HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, Packed, ShardLoad,
+        SkewRecord,
     },
 };
 use millrace_scenarios::{Arrival, Load, Order, PutCall, Scenario, event::staged};
@@ -23,7 +24,7 @@ use crate::{
     ledger::Ledger,
     live_shards::LiveShards,
     pacer::{Paced, Pacer},
-    producer::{Books, Produced, Producer, Recorders, Settings, api::Api, stopped},
+    producer::{Books, Counts, Produced, Producer, Recorders, Settings, api::Api, packer::Packer, stopped},
     progress::LoadProgress,
     reader::Start,
     schedule::Schedule,
@@ -145,6 +146,8 @@ pub fn run(
         };
         let live = Arc::new(LiveShards::new(shard_map.clone()));
         let shards = Arc::clone(&live);
+        let aggregate_bytes = usize::try_from(scenario.load.aggregate_bytes.bytes()).unwrap_or(usize::MAX);
+        let packer = scenario.load.aggregate.then(|| Packer::new(Arc::clone(&live), aggregate_bytes));
         let mut producer = Producer::start(settings, api, stream.clone(), shards, clock, halted.clone(), books)?;
         producer.opened().await;
 
@@ -159,6 +162,7 @@ pub fn run(
             keys: keys.clone(),
             stamper: Stamper::new(&plan.run_id),
             limits: settings.limits,
+            packer,
             linger_us,
             shed_after_us: settings.shed_after_us,
             spin_us: scenario.load.spin.as_us(),
@@ -297,7 +301,7 @@ fn outcome(
         shards,
         skew: Some(skew),
         events,
-        aggregation: Aggregation { read: packed, ..Aggregation::default() },
+        aggregation: Aggregation { sent: packed_by(scenario, &counts), read: packed },
     };
     LoadOutcome {
         record,
@@ -314,6 +318,14 @@ fn outcome(
         interrupted: paced.interrupted,
         failure: None,
         first_due_us,
+    }
+}
+
+/// What the producer packed.
+fn packed_by(scenario: &Scenario, counts: &Counts) -> Packed {
+    match scenario.load.aggregate {
+        true => Packed { kinesis_records: counts.accepted_entries, user_records: counts.accepted },
+        false => Packed::default(),
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Counts {
     pub(crate) sent: u64,
     pub(crate) accepted: u64,
     pub(crate) accepted_bytes: u64,
+    /// Entries of calls, each a record or an aggregate.
+    pub(crate) accepted_entries: u64,
     pub(crate) refused: u64,
     pub(crate) refusals: u64,
     pub(crate) calls: u64,
@@ -167,6 +169,7 @@ impl Tally {
         }
         self.recorders.service.record(ack_us, since(ack_us, send_us), new);
         self.counts.accepted += new;
+        self.counts.accepted_entries += u64::from(new > 0);
         self.counts.accepted_bytes += u64::from(entry.bytes);
         self.counts.last_ack_us = self.counts.last_ack_us.max(ack_us);
         let ShardBook { counts, taken, .. } = self.shard(shard);

@@ -1,7 +1,10 @@
 use millrace_scenarios::SloMetric;
 
 use super::*;
-use crate::{record::{LedgerShard, OrderRecord}, sample};
+use crate::{
+    record::{LedgerShard, OrderRecord},
+    sample,
+};
 
 fn slo(metric: &str, max: f64) -> Slo {
     Slo { metric: metric.parse::<SloMetric>().unwrap(), max }

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Fault,
-    model::{Load, Stream},
+    model::{Load, Order, Retry, Stream},
     tree::Node,
     usage,
 };
@@ -72,6 +72,18 @@ pub(super) fn check(load: &Load, node: &Node) -> Vec<Fault> {
         "write a span of time, such as \"30s\"",
     );
     faults.extend(aggregate_faults(load, node));
+    if load.order == Order::Key && load.aggregate {
+        let help = "remove it, or write aggregate = false";
+        faults.push(node.at("order").fault("records that share an aggregate cannot wait for each other", help));
+    }
+    if load.order == Order::Key && load.retry == Retry::Call {
+        let help = "write retry = \"record\"";
+        faults.push(node.at("retry").fault("a call sent again as a whole breaks the order of keys", help));
+    }
+    if load.in_flight_per_shard == Some(0) {
+        let help = "write 1 or more, or remove it";
+        faults.push(node.at("in_flight_per_shard").fault("nothing would be tried again", help));
+    }
     faults
 }
 
