@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use millrace_reports::humanize;
-use millrace_scenarios::{Scenario, SourceKind};
+use millrace_scenarios::{Scenario, SourceKind, event::staged};
 
 use crate::failure::Failure;
 
@@ -23,11 +23,19 @@ pub(crate) struct Estimate {
     pub(crate) usd: f64,
 }
 
+/// The most shards that the stream has at any time, its events included.
+fn most_shards(scenario: &Scenario) -> u32 {
+    let asked = scenario.event.iter().filter_map(|event| event.update_shard_count).max().unwrap_or(0);
+    let splits = scenario.event.iter().filter(|event| event.split_shard.is_some()).count();
+    scenario.stream.shards.max(asked).saturating_add(u32::try_from(splits).unwrap_or(u32::MAX))
+}
+
 /// Shard-hours and PUT payload units of the scenario's load. No record of the built-in sources exceeds one unit.
 pub(crate) fn estimate(scenario: &Scenario) -> Estimate {
-    let seconds: f64 = scenario.load.stages.iter().map(|s| s.duration.as_secs_f64()).sum();
-    let records: f64 = scenario.load.stages.iter().map(|s| s.rate * s.duration.as_secs_f64()).sum();
-    let shard_hours = f64::from(scenario.stream.shards) * (seconds / 3600.0).ceil().max(1.0);
+    let stages = staged(&scenario.load.stages, &scenario.event);
+    let seconds: f64 = stages.iter().map(|s| s.duration.as_secs_f64()).sum();
+    let records: f64 = stages.iter().map(|s| s.rate * s.duration.as_secs_f64()).sum();
+    let shard_hours = f64::from(most_shards(scenario)) * (seconds / 3600.0).ceil().max(1.0);
     let usd = shard_hours * SHARD_HOUR_USD + records / 1e6 * PUT_UNITS_USD_PER_MILLION;
     Estimate { records, shard_hours, usd }
 }
@@ -86,5 +94,14 @@ mod tests {
         assert_eq!(estimate.shard_hours, 2.0);
         assert_eq!(estimate.records, 1e6);
         assert!((estimate.usd - (2.0 * 0.015 + 0.014)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn events_that_add_shards_or_records_cost_what_they_add() {
+        let events = "event=[{at=\"500s\", rate=3.0}, {at=\"1s\", update_shard_count=8}, {at=\"9s\", split_shard=0}]";
+        let set = ["load.stages=[{rate=1000, for=\"1000s\"}]", "stream.shards=2", events].map(str::to_owned).to_vec();
+        let scenario = read(std::path::Path::new("sensors"), &Overrides { set, ..Overrides::default() }).unwrap();
+        let estimate = estimate(&scenario);
+        assert_eq!((estimate.records, estimate.shard_hours), (2e6, 9.0));
     }
 }

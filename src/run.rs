@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_loadgen::{Clock, LoadPlan, LoadProgress};
 use millrace_reports::latency::LatencyLog;
-use millrace_scenarios::Scenario;
+use millrace_scenarios::{Scenario, event::staged};
 use tokio::sync::watch;
 
 use crate::{
@@ -143,6 +143,7 @@ fn interval(scenario: &Scenario) -> Duration {
 
 /// The load in a few words: `800 rec/s for 30s`, stage by stage.
 fn pace(scenario: &Scenario) -> String {
-    let stages: Vec<_> = scenario.load.stages.iter().map(|s| format!("{} rec/s for {}", s.rate, s.duration)).collect();
+    let stages = staged(&scenario.load.stages, &scenario.event);
+    let stages: Vec<_> = stages.iter().map(|s| format!("{} rec/s for {}", s.rate, s.duration)).collect();
     stages.join(", then ")
 }

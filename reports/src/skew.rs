@@ -19,13 +19,13 @@ fn shard_line(skew: &SkewRecord) -> Option<String> {
         percent(hottest.got),
         times(skew.shard_index)
     );
-    match (hottest.asked, skew.expected_shard_index) {
-        (Some(asked), _) => line += &format!(" · asked for {}", percent(asked)),
-        (None, Some(expected)) => line += &format!(" · {} expected of these keys", times(expected)),
-        (None, None) => {}
-    }
-    if let Some(distance) = skew.asked_distance {
-        line += &format!(" · all shares together {} off", percent(distance));
+    match (skew.asked_distance, hottest.asked, skew.expected_shard_index) {
+        (Some(distance), Some(asked), _) => {
+            line += &format!(" · asked for {}; all shares together {} off", percent(asked), percent(distance));
+        }
+        (None, None, Some(expected)) => line += &format!(" · {} expected of these keys", times(expected)),
+        // The shards of the start, which the shares were asked for, were not those of the whole load.
+        _ => {}
     }
     Some(line)
 }

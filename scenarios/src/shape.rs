@@ -117,9 +117,10 @@ impl<'s> Walk<'s> {
     fn home_of(&self, key: &str) -> Option<String> {
         let mut homes = Vec::new();
         self.collect_homes(self.schema, key, "", &mut homes);
-        // A section that is part of another, too, is looked for where it stands alone.
-        let outermost = homes.iter().map(|home| home.matches('.').count()).min();
-        homes.retain(|home| Some(home.matches('.').count()) == outermost);
+        // An event says again, for later, what other sections say: those are meant.
+        if homes.iter().any(|home| !home.starts_with("event")) {
+            homes.retain(|home| !home.starts_with("event"));
+        }
         match &mut homes[..] {
             [home] if !home.is_empty() => Some(std::mem::take(home)),
             _ => None,
