@@ -12,7 +12,7 @@ pub(crate) fn skew(plan: &KeyPlan, start: &ShardMap, shards: &[ShardLoad], keys:
     let chooser = plan.only();
     let same_shards = shards.iter().all(|row| start.open().iter().any(|shard| *shard.id == *row.shard));
     let asked = chooser.and_then(|chooser| chooser.asked_shares(start));
-    let expected = chooser.and_then(|chooser| chooser.expected_shares(start));
+    let expected = chooser.filter(|_| same_shards).and_then(|chooser| chooser.expected_shares(start));
     let of = |shares: &Option<Vec<f64>>, name: &str| {
         let place = start.open().iter().position(|shard| *shard.id == *name)?;
         shares.as_ref()?.get(place).copied()
@@ -33,6 +33,7 @@ pub(crate) fn skew(plan: &KeyPlan, start: &ShardMap, shards: &[ShardLoad], keys:
         expected_shard_index: expected.as_deref().map(index),
         not_expected: match (chooser, &expected) {
             (None, _) => Some("the keys changed during the load".to_owned()),
+            (_, None) if !same_shards => Some("the shards changed during the load".to_owned()),
             (_, None) => Some("the keys are not known beforehand, or are more than 1,000,000".to_owned()),
             (_, Some(_)) => None,
         },
@@ -110,7 +111,9 @@ mod tests {
     fn a_load_whose_shards_changed_has_no_distance_and_unknown_keys_no_expectation() {
         let asked = plan(serde_json::json!({"kind": "uniform", "shards": [0.7, 0.3]}));
         let changed = loads(&[("high", 0.3), ("low", 0.3), ("child", 0.4)]);
-        assert_eq!(skew(&asked, &start(), &changed, &KeyCounter::default()).asked_distance, None);
+        let split = skew(&asked, &start(), &changed, &KeyCounter::default());
+        assert_eq!((split.asked_distance, split.expected_shard_index), (None, None));
+        assert_eq!(split.not_expected.as_deref(), Some("the shards changed during the load"));
         let field = plan(serde_json::json!({"kind": "field", "field": "city"}));
         let skew = skew(&field, &start(), &loads(&[("high", 0.5), ("low", 0.5)]), &KeyCounter::default());
         assert!(skew.expected_shard_index.is_none() && skew.not_expected.is_some() && skew.asked_distance.is_none());
