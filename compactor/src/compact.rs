@@ -350,7 +350,8 @@ impl Compactor {
         if let Some(recorder) = recorder {
             for due_us in &batch.due_us {
                 let latency_us = i128::from(now_us) - i128::from(*due_us);
-                recorder.record(now_us, i64::try_from(latency_us).unwrap_or(i64::MAX), 1);
+                let due_us = u64::try_from(*due_us).unwrap_or_default();
+                recorder.record(due_us, now_us, i64::try_from(latency_us).unwrap_or(i64::MAX), 1);
             }
         }
         let rows = u64::try_from(written.gained).unwrap_or(0);

@@ -207,8 +207,8 @@ impl Book {
         let seen = self.ledger.tick(&batch.shard, stamp.sequence);
         if seen == Seen::First {
             let due_us = stamp.due_us.cast_signed();
-            self.read.record(batch.read_us, batch.read_us.cast_signed().saturating_sub(due_us), 1);
-            self.arrival.record(batch.read_us, arrival_us.saturating_sub(due_us), 1);
+            self.read.record(stamp.due_us, batch.read_us, batch.read_us.cast_signed().saturating_sub(due_us), 1);
+            self.arrival.record(stamp.due_us, batch.read_us, arrival_us.saturating_sub(due_us), 1);
             if let Some(order) = &mut self.order {
                 order.enter(key, stamp.sequence);
             }

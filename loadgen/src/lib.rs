@@ -26,6 +26,7 @@ pub mod reader;
 pub mod run;
 pub mod saturate;
 pub mod schedule;
+pub mod shard_latency;
 pub mod shards;
 mod skew;
 pub mod source;
@@ -33,6 +34,7 @@ pub mod stamp;
 #[cfg(test)]
 mod testing;
 mod timeline;
+mod window;
 pub mod wire;
 
 pub use clock::Clock;

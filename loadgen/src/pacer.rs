@@ -7,6 +7,7 @@
 
 use std::{io, sync::Arc, thread};
 
+use millrace_reports::window::MeasuredWindow;
 use sha2::{Digest, Sha256};
 use tokio::{
     runtime::Handle,
@@ -28,6 +29,7 @@ use crate::{
     source::PayloadSource,
     stamp::Stamper,
     timeline::Timeline,
+    window::WindowCount,
 };
 
 /// Longest sleep before the thread looks whether it should stop.
@@ -52,6 +54,7 @@ pub(crate) struct Pacer {
     pub(crate) first_due_us: u64,
     /// How long after the schedule's end a hand-over still counts as offered in time.
     pub(crate) grace_us: u64,
+    pub(crate) window: MeasuredWindow,
     pub(crate) desk: Arc<Desk>,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) timeline: Arc<Timeline>,
@@ -65,6 +68,8 @@ pub(crate) struct Paced {
     pub(crate) due: u64,
     /// Records handed over by the end of the schedule and its grace.
     pub(crate) offered_in_time: u64,
+    /// The same over the measured window.
+    pub(crate) window: WindowCount,
     /// Length of the schedule, cut where the source ended or the load was stopped.
     pub(crate) schedule_us: u64,
     /// Rows the source kept out.
@@ -116,6 +121,7 @@ struct Course {
     keys: KeyCounter,
     offered: u64,
     in_time: u64,
+    window: WindowCount,
     shed: u64,
     /// Records that wait for an earlier one of their key, not yet counted as offered.
     behind: u64,
@@ -152,6 +158,7 @@ impl Pacer {
             keys: KeyCounter::default(),
             offered: 0,
             in_time: 0,
+            window: WindowCount::new(self.window, self.grace_us),
             shed: 0,
             behind: 0,
             not_taken: 0,
@@ -210,6 +217,7 @@ impl Pacer {
         course.keys.add(&key);
         course.fingerprint.add(&data, &key, explicit_hash, offset_us);
         let due_us = self.first_due_us.saturating_add(offset_us);
+        course.window.made(due_us);
         self.stamper
             .stamp(&mut data, payload.txn_timestamp, sequence, due_us)
             .map_err(|source| LoadError::Stamp { sequence, source })?;
@@ -278,6 +286,7 @@ impl Pacer {
         if shed > 0 {
             self.desk.shed(shed);
         }
+        course.window.handed_over(call.records().iter().map(|record| record.due_us), now_us);
         let in_time_until_us = self.first_due_us.saturating_add(self.schedule.total_us()).saturating_add(self.grace_us);
         course.offered += count;
         course.in_time += if now_us <= in_time_until_us { count } else { 0 };
@@ -316,6 +325,7 @@ impl Pacer {
         Paced {
             due: course.offered + course.not_taken + more_due,
             offered_in_time: course.in_time,
+            window: course.window,
             schedule_us: schedule_us.min(total_us).max(1),
             rejected_rows: self.source.rejected_rows(),
             fingerprint: course.fingerprint.hex(),
@@ -431,6 +441,7 @@ mod tests {
             clock,
             first_due_us,
             grace_us: linger_us,
+            window: MeasuredWindow::new(first_due_us, 0, 0, 0),
             desk: bare.desk(),
             stop: stop_receiver,
             timeline,

@@ -6,9 +6,10 @@ use futures::future::BoxFuture;
 use millrace_reports::{
     latency::LatencyLog,
     record::{
-        Aggregation, EventRecord, HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, Packed, ShardLoad,
-        SkewRecord,
+        Aggregation, EventRecord, HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, LoadWindow, Packed,
+        ShardLoad, SkewRecord,
     },
+    window::MeasuredWindow,
 };
 use millrace_scenarios::{Arrival, Load, Order, PutCall, Scenario, event::staged};
 use tokio::sync::watch;
@@ -153,6 +154,9 @@ pub fn run(
 
         let first_due_us = plan.log.origin_us().max(clock.now_us() + LEAD_US);
         timeline.begin(first_due_us);
+        let (warm_up_us, cool_down_us) = (scenario.load.warm_up.as_us(), scenario.load.cool_down.as_us());
+        let window = MeasuredWindow::new(first_due_us, schedule.total_us(), warm_up_us, cool_down_us);
+        plan.log.measure_within(window);
         progress.begin(schedule.clone(), first_due_us);
         let events = Events::start(&scenario.event, stream, live, clock, first_due_us);
         let meter = HarnessMeter::start(clock, first_due_us, plan.interval, Arc::clone(&plan.log))?;
@@ -170,6 +174,7 @@ pub fn run(
             first_due_us,
             // What the lag rule still calls on time must not count as missing at the very end.
             grace_us: linger_us.saturating_add(MAX_EXCESS_LAG_P99_US),
+            window,
             desk: producer.desk(),
             stop: halted,
             timeline: Arc::clone(&timeline),
@@ -196,8 +201,8 @@ pub fn run(
         let events = events.finish().await?;
         let mut paced = paced.await.map_err(|_| LoadError::Stopped { part: "pacer" })?;
         let harness = meter.finish(&LoadEvidence {
-            due: paced.due,
-            offered_in_time: paced.offered_in_time,
+            due: paced.window.due(),
+            offered_in_time: paced.window.offered_in_time(),
             lag_p99_us: produced.latency[0].value_at(99.0),
             linger_us,
             calls: produced.counts.calls,
@@ -297,7 +302,9 @@ fn outcome(
         target_rate: per_second(paced.due, paced.schedule_us),
         offered_rate: per_second(paced.offered_in_time, paced.schedule_us),
         accepted_rate: per_second(counts.accepted, elapsed_us),
+        window: load_window(scenario, &paced, &produced),
         intervals,
+        pooled_response: produced.pooled_response,
         shards,
         skew: Some(skew),
         events,
@@ -329,6 +336,19 @@ fn packed_by(scenario: &Scenario, counts: &Counts) -> Packed {
     }
 }
 
+/// What is judged, when not all is. Each record due is accepted or given up in the end, so what was due in the window
+/// and has no response time was given up.
+fn load_window(scenario: &Scenario, paced: &Paced, produced: &Produced) -> Option<LoadWindow> {
+    let (warm_up_us, cool_down_us) = (scenario.load.warm_up.as_us(), scenario.load.cool_down.as_us());
+    (warm_up_us > 0 || cool_down_us > 0).then(|| LoadWindow {
+        from_us: warm_up_us,
+        until_us: Schedule::new(&scenario.load, scenario.seed).total_us().saturating_sub(cool_down_us),
+        due: paced.window.due(),
+        offered_in_time: paced.window.offered_in_time(),
+        refused: paced.window.due().saturating_sub(produced.latency[2].count),
+    })
+}
+
 /// The arrival process as scenarios write it.
 const fn arrival_name(arrival: Arrival) -> &'static str {
     match arrival {
@@ -353,6 +373,7 @@ fn shard_loads(shard_map: &ShardMap, produced: &Produced, ledger: &Ledger) -> Ve
             refusals: counts.refusals,
             read: ledger.shards().get(name).map_or(0, |reads| reads.read),
             share: counts.accepted as f64 / total,
+            response: produced.shard_responses.get(name).copied(),
         }
     };
     names.into_iter().map(row).collect()
@@ -418,6 +439,29 @@ mod tests {
         assert_eq!(outcome.fingerprint.len(), 64);
         let snapshot = progress.snapshot(origin_us + 10_000_000);
         assert_eq!((snapshot.due, snapshot.offered, snapshot.accepted, snapshot.read), (800, 800, 800, 800));
+    }
+
+    #[tokio::test]
+    async fn warm_up_and_cool_down_are_loaded_and_not_judged() {
+        let fake = FakeKinesis::start(2).await;
+        // Only the warm-up meets a slow and refusing target.
+        fake.put_steps([PutStep::Stall(Duration::from_millis(300)), PutStep::Error("InternalFailure", 500)]);
+        let folder = tempfile::tempdir().unwrap();
+        let load = json!({"stages": [{"rate": 1000.0, "for": "1s"}], "arrival": "constant", "retry_base": "10ms",
+            "warm_up": "400ms", "cool_down": "100ms"});
+        let plan = plan(&fake, folder.path(), load).await;
+        let (_stop, stop) = watch::channel(false);
+        let outcome = run(plan, Arc::default(), stop).await.unwrap();
+        let window = outcome.record.window.unwrap();
+        assert_eq!((window.from_us, window.until_us, window.due), (400_000, 900_000, 500));
+        assert_eq!((outcome.record.due, window.refused), (1_000, 0));
+        for hop in &outcome.latency {
+            assert_eq!((hop.count, hop.outside.unwrap().count), (500, 500), "{}", hop.hop);
+        }
+        let response = outcome.latency.iter().find(|hop| hop.hop == millrace_scenarios::Hop::Response).unwrap();
+        assert!(response.outside.unwrap().max_us >= 300_000);
+        let by_shard = outcome.record.shards.iter().filter_map(|shard| shard.response);
+        assert_eq!(by_shard.map(|response| response.count).sum::<u64>(), 1_000);
     }
 
     #[tokio::test]

@@ -347,7 +347,7 @@ fn record_latencies(landed: Option<&mut HopRecorder>, object: &Object, landed_us
     let Some(landed) = landed else { return };
     let seen_us = u64::try_from(landed_us).unwrap_or_default();
     for due_us in &object.due_us {
-        landed.record(seen_us, landed_us.saturating_sub(*due_us), 1);
+        landed.record(u64::try_from(*due_us).unwrap_or_default(), seen_us, landed_us.saturating_sub(*due_us), 1);
     }
 }
 

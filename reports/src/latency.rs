@@ -2,13 +2,14 @@
 //!
 //! Only one interval's histogram and the running total are held, so memory does not grow with the run's length or rate.
 //! The log is HdrHistogram's interval log (format 1.3, V2 deflate-compressed histograms, one tag per hop): the total is
-//! exactly the sum of the intervals, because both come from the same records.
+//! exactly the sum of the intervals, because both come from the same records. Records due in warm-up or cool-down have a
+//! tag and a total of their own, `<hop>_outside`, and never mix with the ones that are judged.
 
 use std::{
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -20,7 +21,8 @@ use millrace_scenarios::Hop;
 
 use crate::{
     error::ReportError,
-    record::{CurvePoint, HopLatency, LatencyInterval},
+    record::{CurvePoint, HopLatency, LatencyInterval, OutsideLatency},
+    window::MeasuredWindow,
 };
 
 /// Largest latency told apart, in microseconds: one day. Anything above is counted at the top and reported as clamped.
@@ -44,6 +46,7 @@ pub fn histogram() -> Histogram<u64> {
 pub struct LatencyLog {
     path: PathBuf,
     origin_us: u64,
+    window: OnceLock<MeasuredWindow>,
     file: Mutex<Option<BufWriter<File>>>,
 }
 
@@ -66,19 +69,29 @@ impl LatencyLog {
             Ok(file)
         };
         let file = open().map_err(|source| ReportError::Io { path: path.to_owned(), source })?;
-        Ok(Arc::new(Self { path: path.to_owned(), origin_us, file: Mutex::new(Some(file)) }))
+        Ok(Arc::new(Self { path: path.to_owned(), origin_us, window: OnceLock::new(), file: Mutex::new(Some(file)) }))
     }
 
     /// A log that keeps nothing, for a leg without a run folder.
     #[must_use]
     pub fn discard(origin_us: u64) -> Arc<Self> {
-        Arc::new(Self { path: PathBuf::new(), origin_us, file: Mutex::new(None) })
+        Arc::new(Self { path: PathBuf::new(), origin_us, window: OnceLock::new(), file: Mutex::new(None) })
     }
 
     /// The wall clock that intervals count from, microseconds since 1970.
     #[must_use]
     pub fn origin_us(&self) -> u64 {
         self.origin_us
+    }
+
+    /// Says which due times are judged, before the first record is due. Without it all are.
+    pub fn measure_within(&self, window: MeasuredWindow) {
+        // A load is prepared once; a second window would be another load's.
+        let _ = self.window.set(window);
+    }
+
+    fn is_judged(&self, due_us: u64) -> bool {
+        self.window.get().is_none_or(|window| window.contains(due_us))
     }
 
     /// Appends one interval that began `start_us` after the origin. A tag is a hop's name, or what else was timed.
@@ -121,6 +134,31 @@ impl LatencyLog {
     }
 }
 
+/// What is under one tag: the open interval and the sum of all before it.
+#[derive(Debug)]
+struct Part {
+    current: Histogram<u64>,
+    total: Histogram<u64>,
+}
+
+impl Part {
+    fn new() -> Self {
+        Self { current: histogram(), total: histogram() }
+    }
+
+    fn len(&self) -> u64 {
+        self.total.len() + self.current.len()
+    }
+
+    /// Adds the open interval to the total and empties it.
+    fn close(&mut self) {
+        if self.total.add(&self.current).is_err() {
+            unreachable!("both histograms have the same bounds");
+        }
+        self.current.reset();
+    }
+}
+
 /// Takes the latencies of one hop. Owned by one task, or behind a mutex.
 #[derive(Debug)]
 pub struct HopRecorder {
@@ -128,8 +166,9 @@ pub struct HopRecorder {
     log: Arc<LatencyLog>,
     interval_us: u64,
     index: u64,
-    current: Histogram<u64>,
-    total: Histogram<u64>,
+    judged: Part,
+    /// Records due in warm-up or cool-down; absent until there is one.
+    outside: Option<Box<Part>>,
     intervals: Vec<LatencyInterval>,
     negative: u64,
     clamped: u64,
@@ -146,8 +185,8 @@ impl HopRecorder {
             log,
             interval_us,
             index: 0,
-            current: histogram(),
-            total: histogram(),
+            judged: Part::new(),
+            outside: None,
             intervals: Vec::new(),
             negative: 0,
             clamped: 0,
@@ -155,10 +194,12 @@ impl HopRecorder {
         }
     }
 
-    /// Takes `count` records whose latency at this hop was `latency_us`, seen at `seen_us` (wall clock, microseconds since 1970).
+    /// Takes `count` records due at `due_us` whose latency at this hop was `latency_us`, seen at `seen_us` (both wall
+    /// clock, microseconds since 1970).
     ///
-    /// Time seen decides the interval; a value that arrives after its interval was closed counts in the open one.
-    pub fn record(&mut self, seen_us: u64, latency_us: i64, count: u64) {
+    /// The due time decides whether they are judged. Time seen decides the interval; a value that arrives after its
+    /// interval was closed counts in the open one.
+    pub fn record(&mut self, due_us: u64, seen_us: u64, latency_us: i64, count: u64) {
         if count == 0 {
             return;
         }
@@ -175,13 +216,17 @@ impl HopRecorder {
             self.clamped += count;
             value = MAX_LATENCY_US;
         }
-        self.current.saturating_record_n(value, count);
+        let part = match self.log.is_judged(due_us) {
+            true => &mut self.judged,
+            false => self.outside.get_or_insert_with(|| Box::new(Part::new())),
+        };
+        part.current.saturating_record_n(value, count);
     }
 
-    /// How many records were taken.
+    /// How many records were taken, those outside the window included.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.total.len() + self.current.len()
+        self.judged.len() + self.outside.as_ref().map_or(0, |part| part.len())
     }
 
     /// The last interval that was closed, for live progress.
@@ -198,40 +243,55 @@ impl HopRecorder {
         self.close_interval();
         match self.failure {
             Some(failure) => Err(failure),
-            None => Ok(HopLatency {
-                hop: self.hop,
-                count: self.total.len(),
-                min_us: if self.total.is_empty() { 0 } else { self.total.min() },
-                mean_us: if self.total.is_empty() { 0.0 } else { self.total.mean() },
-                max_us: self.total.max(),
-                negative: self.negative,
-                clamped: self.clamped,
-                curve: curve(&self.total),
-                intervals: self.intervals,
-            }),
+            None => {
+                let total = self.judged.total;
+                Ok(HopLatency {
+                    hop: self.hop,
+                    count: total.len(),
+                    min_us: if total.is_empty() { 0 } else { total.min() },
+                    mean_us: if total.is_empty() { 0.0 } else { total.mean() },
+                    max_us: total.max(),
+                    negative: self.negative,
+                    clamped: self.clamped,
+                    curve: curve(&total),
+                    intervals: self.intervals,
+                    outside: self.outside.map(|part| OutsideLatency {
+                        count: part.total.len(),
+                        p50_us: part.total.value_at_quantile(0.5),
+                        p99_us: part.total.value_at_quantile(0.99),
+                        max_us: part.total.max(),
+                    }),
+                })
+            }
         }
     }
 
+    /// Writes each part of the open interval under its tag. The row over time has both: it shows the warm-up as well.
     fn close_interval(&mut self) {
-        if self.current.is_empty() {
-            return;
-        }
         let start_us = self.index * self.interval_us;
-        let length = Duration::from_micros(self.interval_us);
-        if let Err(failure) = self.log.append(self.hop.name(), start_us, length, &self.current) {
-            self.failure.get_or_insert(failure);
+        let mut all: Option<Histogram<u64>> = None;
+        let tags = [self.hop.name().to_owned(), format!("{}_outside", self.hop)];
+        let parts = [Some(&mut self.judged), self.outside.as_deref_mut()];
+        for (tag, part) in tags.iter().zip(parts) {
+            let Some(part) = part.filter(|part| !part.current.is_empty()) else { continue };
+            let length = Duration::from_micros(self.interval_us);
+            if let Err(failure) = self.log.append(tag, start_us, length, &part.current) {
+                self.failure.get_or_insert(failure);
+            }
+            let added = all.get_or_insert_with(histogram).add(&part.current);
+            if added.is_err() {
+                unreachable!("both histograms have the same bounds");
+            }
+            part.close();
         }
+        let Some(all) = all else { return };
         self.intervals.push(LatencyInterval {
             start_us,
-            count: self.current.len(),
-            p50_us: self.current.value_at_quantile(0.5),
-            p99_us: self.current.value_at_quantile(0.99),
-            max_us: self.current.max(),
+            count: all.len(),
+            p50_us: all.value_at_quantile(0.5),
+            p99_us: all.value_at_quantile(0.99),
+            max_us: all.max(),
         });
-        if self.total.add(&self.current).is_err() {
-            unreachable!("both histograms have the same bounds");
-        }
-        self.current.reset();
     }
 }
 
@@ -279,7 +339,7 @@ mod tests {
     fn a_known_distribution_comes_back_within_a_tenth_of_a_percent() {
         let mut recorder = HopRecorder::new(Hop::Response, LatencyLog::discard(ORIGIN_US), Duration::from_secs(1));
         for k in 1..=100_000_u64 {
-            recorder.record(ORIGIN_US + k * 100, i64::try_from(k).unwrap(), 1);
+            recorder.record(0, ORIGIN_US + k * 100, i64::try_from(k).unwrap(), 1);
         }
         let summary = recorder.finish().unwrap();
         assert_eq!(summary.count, 100_000);
@@ -298,18 +358,28 @@ mod tests {
         let log = LatencyLog::create(&path, ORIGIN_US).unwrap();
         let mut recorder = HopRecorder::new(Hop::Lag, Arc::clone(&log), Duration::from_secs(1));
         for k in 0..5_000_u64 {
-            recorder.record(ORIGIN_US + k * 1_000, i64::try_from(k * k % 7_919).unwrap(), 1 + k % 3);
+            recorder.record(0, ORIGIN_US + k * 1_000, i64::try_from(k * k % 7_919).unwrap(), 1 + k % 3);
         }
         let summary = recorder.finish().unwrap();
         log.sync().unwrap();
 
         let text = std::fs::read(&path).unwrap();
         assert!(text.lines().next().unwrap().unwrap().contains("1.3"));
-        let mut sum = histogram();
-        let mut intervals = 0;
-        for entry in IntervalLogIterator::new(&text) {
+        let (intervals, sum) = tagged(&text, "lag");
+        assert_eq!(intervals, 5);
+        assert_eq!(sum.len(), summary.count);
+        assert_eq!(curve(&sum), summary.curve);
+        assert_eq!(summary.outside, None);
+    }
+
+    /// How many intervals a log has under a tag, and their sum.
+    fn tagged(log: &[u8], tag: &str) -> (u64, Histogram<u64>) {
+        let (mut intervals, mut sum) = (0, histogram());
+        for entry in IntervalLogIterator::new(log) {
             let LogEntry::Interval(interval) = entry.unwrap() else { continue };
-            assert_eq!(interval.tag().unwrap().as_str(), "lag");
+            if interval.tag().unwrap().as_str() != tag {
+                continue;
+            }
             let bytes =
                 base64::Engine::decode(&base64::engine::general_purpose::STANDARD, interval.encoded_histogram())
                     .unwrap();
@@ -317,16 +387,40 @@ mod tests {
             sum.add(part).unwrap();
             intervals += 1;
         }
-        assert_eq!(intervals, 5);
-        assert_eq!(sum.len(), summary.count);
-        assert_eq!(curve(&sum), summary.curve);
+        (intervals, sum)
+    }
+
+    #[test]
+    fn warm_up_and_cool_down_are_measured_apart_and_each_tag_sums_to_its_total() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latency.hlog");
+        let log = LatencyLog::create(&path, ORIGIN_US).unwrap();
+        log.measure_within(MeasuredWindow::new(ORIGIN_US, 10_000_000, 3_000_000, 2_000_000));
+        let mut recorder = HopRecorder::new(Hop::Response, Arc::clone(&log), Duration::from_secs(1));
+        for k in 0..10_000_u64 {
+            let due_us = ORIGIN_US + k * 1_000;
+            // What is due at the edges is slow, and answered in an interval of the other side.
+            let latency_us = if (3_000..8_000).contains(&k) { 100 } else { 700_000 };
+            recorder.record(due_us, due_us + latency_us, latency_us.cast_signed(), 1);
+        }
+        assert_eq!(recorder.count(), 10_000);
+        let summary = recorder.finish().unwrap();
+        log.sync().unwrap();
+        let text = std::fs::read(&path).unwrap();
+        let (judged, outside) = (tagged(&text, "response").1, tagged(&text, "response_outside").1);
+        assert_eq!((summary.count, summary.max_us), (5_000, 100));
+        assert_eq!((judged.len(), curve(&judged)), (5_000, summary.curve.clone()));
+        let found = summary.outside.unwrap();
+        assert_eq!((found.count, outside.len(), found.max_us), (5_000, 5_000, outside.max()));
+        assert_eq!(found.p50_us, outside.value_at_quantile(0.5));
+        assert_eq!(summary.intervals.iter().map(|row| row.count).sum::<u64>(), 10_000, "the course has all of it");
     }
 
     #[test]
     fn negative_and_absurd_values_are_counted_and_named_not_dropped() {
         let mut recorder = HopRecorder::new(Hop::Arrival, LatencyLog::discard(0), Duration::from_secs(1));
-        recorder.record(0, -5, 2);
-        recorder.record(0, i64::MAX, 3);
+        recorder.record(0, 0, -5, 2);
+        recorder.record(0, 0, i64::MAX, 3);
         let summary = recorder.finish().unwrap();
         assert_eq!((summary.count, summary.negative, summary.clamped), (5, 2, 3));
         assert_eq!(summary.min_us, 0);
@@ -345,9 +439,9 @@ mod tests {
     fn memory_does_not_grow_with_the_number_of_records() {
         let mut recorder = HopRecorder::new(Hop::Read, LatencyLog::discard(0), Duration::from_secs(3_600));
         for k in 0..1_000_000_u64 {
-            recorder.record(k, 1 + (k % 1_000) as i64, 1);
+            recorder.record(0, k, 1 + (k % 1_000) as i64, 1);
         }
-        assert_eq!(recorder.current.distinct_values(), histogram().distinct_values());
+        assert_eq!(recorder.judged.current.distinct_values(), histogram().distinct_values());
         assert!(recorder.intervals.is_empty());
     }
 }

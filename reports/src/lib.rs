@@ -13,6 +13,7 @@ pub mod record;
 mod skew;
 pub mod text;
 pub mod verdict;
+pub mod window;
 
 #[cfg(test)]
 mod sample;

@@ -148,6 +148,7 @@ pub(crate) fn zero() -> RunRecord {
         accepted_rate: 0.0,
         skew: None,
         events: Vec::new(),
+        window: None,
         intervals: vec![
             LoadInterval {
                 start_us: 0,
@@ -160,6 +161,7 @@ pub(crate) fn zero() -> RunRecord {
             };
             2
         ],
+        pooled_response: None,
         shards: vec![ShardLoad {
             shard: "shardId-0".to_owned(),
             accepted: 0,
@@ -167,6 +169,7 @@ pub(crate) fn zero() -> RunRecord {
             refusals: 0,
             read: 0,
             share: 0.0,
+            response: None,
         }],
         aggregation: Aggregation::default(),
     };
@@ -181,6 +184,7 @@ pub(crate) fn zero() -> RunRecord {
             clamped: 0,
             curve: Vec::new(),
             intervals: vec![LatencyInterval { start_us: 0, count: 0, p50_us: 0, p99_us: 0, max_us: 0 }],
+            outside: None,
         })
         .to_vec();
     record.ledger =
@@ -271,6 +275,12 @@ fn shards(accepted: u64) -> Vec<ShardLoad> {
                 refusals: if n == 2 { 1_840 } else { 0 },
                 read: records,
                 share: short(records as f64 / accepted as f64),
+                response: (n != 3).then_some(ShardResponse {
+                    count: records,
+                    p50_us: 12_000,
+                    p99_us: 41_000 + n as u64 * 1_000,
+                    max_us: 250_000,
+                }),
             }
         })
         .collect()
@@ -317,11 +327,19 @@ fn load(accepted: u64, shards: &[ShardLoad]) -> LoadRecord {
         target_rate: RATE as f64,
         offered_rate: 499.9,
         accepted_rate: short(accepted as f64 / (SECONDS as f64 + 0.021)),
+        window: Some(LoadWindow {
+            from_us: 5_000_000,
+            until_us: 58_000_000,
+            due: 26_500,
+            offered_in_time: 26_500,
+            refused: REFUSED,
+        }),
         intervals,
         shards: shards.to_vec(),
         skew: Some(skew(shards)),
         events: vec![split(shards)],
         aggregation: Aggregation::default(),
+        pooled_response: Some(PooledResponse { count: 4_498, p50_us: 12_000, p99_us: 39_000, max_us: 90_000 }),
     }
 }
 
@@ -400,6 +418,7 @@ fn hop(hop: Hop, records: u64, median_us: f64, spread: f64, slow: f64) -> HopLat
         clamped: 0,
         curve: curve(&total).into_iter().map(|p| CurvePoint { percentile: short(p.percentile), ..p }).collect(),
         intervals,
+        outside: Some(OutsideLatency { count: 10, p50_us: 900, p99_us: 9_000, max_us: 9_000 }),
     }
 }
 

@@ -202,6 +202,12 @@ pub struct Load {
     pub arrival: Arrival,
     /// The stages, in order.
     pub stages: Vec<Stage>,
+    /// Records due in the first part of the load, this long, are sent and measured, and kept out of the verdict.
+    #[serde(default)]
+    pub warm_up: Span,
+    /// The same for the last part.
+    #[serde(default)]
+    pub cool_down: Span,
     /// How long a record may wait for its batch to fill.
     #[serde(default = "default_linger")]
     pub linger: Span,

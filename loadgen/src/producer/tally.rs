@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use millrace_reports::{
     latency::{HopRecorder, LatencyLog},
-    record::{HopLatency, LatencyInterval, Refusals},
+    record::{HopLatency, LatencyInterval, PooledResponse, Refusals, ShardResponse},
 };
 use millrace_scenarios::Hop;
 
@@ -13,6 +13,7 @@ use crate::{
     error::LoadError,
     ledger::{IntervalSet, Seen},
     live_shards::{Counter, LiveShards},
+    shard_latency::ShardLatencies,
 };
 
 /// The hops that the producer times.
@@ -61,6 +62,9 @@ pub(crate) struct Counts {
 pub(crate) struct Produced {
     pub(crate) counts: Counts,
     pub(crate) shards: HashMap<Arc<str>, ShardCounts>,
+    /// Response times of the hottest shards, and of the others together.
+    pub(crate) shard_responses: HashMap<Arc<str>, ShardResponse>,
+    pub(crate) pooled_response: Option<PooledResponse>,
     pub(crate) refusals: Vec<Refusals>,
     pub(crate) accepted: IntervalSet,
     /// How many records were accepted at the first attempt, the second, and so on; the last counts all later ones.
@@ -98,6 +102,8 @@ pub(super) struct Tally {
     attempts: Vec<u64>,
     recorders: Recorders,
     live: Arc<LiveShards>,
+    /// By place in `shards`.
+    shard_latencies: ShardLatencies,
 }
 
 /// One shard's counts: its own, and those that others may look at meanwhile.
@@ -120,6 +126,7 @@ impl Tally {
             accepted: IntervalSet::default(),
             attempts: Vec::new(),
             recorders,
+            shard_latencies: ShardLatencies::default(),
         }
     }
 
@@ -144,7 +151,7 @@ impl Tally {
     pub(super) fn sent_first(&mut self, records: &[RecordMeta], send_us: u64) {
         self.counts.sent += records.len() as u64;
         for record in records {
-            self.recorders.lag.record(send_us, since(send_us, record.due_us), 1);
+            self.recorders.lag.record(record.due_us, send_us, since(send_us, record.due_us), 1);
         }
     }
 
@@ -161,18 +168,21 @@ impl Tally {
     /// consumer counts.
     pub(super) fn accepted(&mut self, entry: &Entry, records: &[RecordMeta], shard: &str, send_us: u64, ack_us: u64) {
         let mut new = 0;
+        let at = self.shard_at(shard);
         for record in records {
             if self.accepted.insert(record.sequence) == Seen::First {
                 new += 1;
-                self.recorders.response.record(ack_us, since(ack_us, record.due_us), 1);
+                let response_us = since(ack_us, record.due_us);
+                self.recorders.response.record(record.due_us, ack_us, response_us, 1);
+                self.recorders.service.record(record.due_us, ack_us, since(ack_us, send_us), 1);
+                self.shard_latencies.record(at, u64::try_from(response_us).unwrap_or(0), 1);
             }
         }
-        self.recorders.service.record(ack_us, since(ack_us, send_us), new);
         self.counts.accepted += new;
         self.counts.accepted_entries += u64::from(new > 0);
         self.counts.accepted_bytes += u64::from(entry.bytes);
         self.counts.last_ack_us = self.counts.last_ack_us.max(ack_us);
-        let ShardBook { counts, taken, .. } = self.shard(shard);
+        let ShardBook { counts, taken, .. } = &mut self.shards[at];
         counts.accepted += new;
         counts.accepted_bytes += u64::from(entry.bytes);
         taken.add(new, u64::from(entry.bytes));
@@ -217,8 +227,13 @@ impl Tally {
             .collect();
         refusals.sort_by(|a, b| (&a.shard, &a.cause).cmp(&(&b.shard, &b.cause)));
         let Recorders { lag, service, response } = self.recorders;
+        let (by_place, pooled_response) = self.shard_latencies.finish();
+        let named = |(at, response): (usize, ShardResponse)| Some((Arc::clone(&self.shards.get(at)?.name), response));
+        let shard_responses = by_place.into_iter().filter_map(named).collect();
         Ok(Produced {
             counts: self.counts,
+            shard_responses,
+            pooled_response,
             shards: self.shards.into_iter().map(|book| (book.name, book.counts)).collect(),
             refusals,
             accepted: self.accepted,
@@ -229,13 +244,17 @@ impl Tally {
     }
 
     fn shard(&mut self, name: &str) -> &mut ShardBook {
+        let at = self.shard_at(name);
+        &mut self.shards[at]
+    }
+
+    fn shard_at(&mut self, name: &str) -> usize {
         let number = shard_number(name);
         let known = number.and_then(|number| *self.by_number.get(number)?);
-        let at = match known {
+        match known {
             Some(at) if *self.shards[at as usize].name == *name => at as usize,
             _ => self.shard_by_name(name, number),
-        };
-        &mut self.shards[at]
+        }
     }
 
     fn shard_by_name(&mut self, name: &str, number: Option<usize>) -> usize {

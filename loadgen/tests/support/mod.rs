@@ -16,7 +16,7 @@ use std::{
 
 use millrace_loadgen::{
     Clock, LoadOutcome, LoadPlan,
-    client::{Endpoint, connect},
+    client::{Endpoint, StreamClient, connect},
     clock::sharpen_timers,
 };
 use millrace_reports::{latency::LatencyLog, record::HopLatency};
@@ -179,13 +179,12 @@ impl Trial {
             "keys": {"kind": "uniform", "distinct": 50}, "stream": {"name": "demo", "consumer_poll": "200ms"},
         });
         let outcome = runtime.block_on(async {
-            let (client, endpoint) = connect(&Endpoint::Local(url)).await;
+            let reached = connect(&Endpoint::Local(url)).await.unwrap();
             let plan = LoadPlan {
                 scenario: Arc::new(serde_json::from_value(scenario).unwrap()),
                 run_id: "demo-1".to_owned(),
                 run_dir: folder.path().to_owned(),
-                client,
-                endpoint,
+                stream: StreamClient::new(&reached, "demo"),
                 log: LatencyLog::discard(origin_us),
                 interval: self.interval,
                 clock,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     humanize::{NOT_AVAILABLE, clock_us, count, duration_us},
-    record::{HopLatency, LatencyInterval, RunRecord},
+    record::{HopLatency, LatencyInterval, LoadRecord, RunRecord},
 };
 
 /// Hops drawn together in the second chart, after the first chart's response and service.
@@ -34,12 +34,12 @@ pub(super) fn section(record: &RunRecord) -> String {
     if let Some(response) = find(Hop::Response) {
         let end_us = end_us(&series::latency(&response.intervals).rows);
         out.push_str("<div>\n");
-        out.push_str(&over_time(response));
-        out.push_str(&machine::hiccups(&record.harness, end_us, axis_label));
+        out.push_str(&over_time(response, record.load.as_ref()));
+        out.push_str(&machine::hiccups(record, end_us, axis_label));
         out.push_str("</div>\n");
     }
     out.push_str(&percentiles("hops-curve", "Later hops by percentile, from due", &named(&LATER)));
-    out.push_str(&hops_over_time(&named(&LATER)));
+    out.push_str(&hops_over_time(&named(&LATER), record.load.as_ref()));
     out.push_str("</div>\n");
     out.push_str(&hop_table(&record.latency));
     out
@@ -136,7 +136,7 @@ fn axis_label(us: f64) -> String {
     format!("{} {unit}", crate::humanize::decimal(value))
 }
 
-fn over_time(hop: &HopLatency) -> String {
+fn over_time(hop: &HopLatency, load: Option<&LoadRecord>) -> String {
     let merged = series::latency(&hop.intervals);
     let rows = &merged.rows;
     let Some(worst) = rows.iter().max_by_key(|r| r.p99_us) else { return String::new() };
@@ -150,6 +150,7 @@ fn over_time(hop: &HopLatency) -> String {
     let end_us = end_us(rows);
     let values = Scale::log(rows.iter().flat_map(|r| [r.p50_us as f64, r.max_us as f64]));
     let mut plot = Plot::new("response-time", Scale::Linear { from: 0.0, to: end_us as f64 }, values);
+    let shaded = series::shade(&mut plot, load, end_us);
     plot.y_axis(axis_label);
     plot.x_axis("time since the first due record (min:s)", &series::time_ticks(end_us));
     let mut line = |class, name: &str, value: fn(&LatencyInterval) -> u64| {
@@ -184,13 +185,13 @@ fn over_time(hop: &HopLatency) -> String {
             &finding,
             "Median, 99th percentile and maximum of each interval over time, logarithmic, up is slower.",
         ),
-        &merged.note("each value is the worst of them, percentiles are never averaged"),
+        &merged.note_after(shaded, "each value is the worst of them, percentiles are never averaged"),
         &table("Response time per interval", &columns, &numbers),
     )
 }
 
 /// The tail of the later hops over time, together: where a record waited, and when.
-fn hops_over_time(hops: &[(&HopLatency, &'static str)]) -> String {
+fn hops_over_time(hops: &[(&HopLatency, &'static str)], load: Option<&LoadRecord>) -> String {
     let courses: Vec<_> = hops.iter().map(|(h, class)| (h.hop, *class, series::latency(&h.intervals))).collect();
     let Some((hop, worst)) = courses
         .iter()
@@ -204,6 +205,7 @@ fn hops_over_time(hops: &[(&HopLatency, &'static str)]) -> String {
     let end_us = courses.iter().map(|(_, _, merged)| end_us(&merged.rows)).max().unwrap_or(1_000_000);
     let values = Scale::log(courses.iter().flat_map(|(_, _, merged)| merged.rows.iter().map(|r| r.p99_us as f64)));
     let mut plot = Plot::new("hops-time", Scale::Linear { from: 0.0, to: end_us as f64 }, values);
+    let shaded = series::shade(&mut plot, load, end_us);
     plot.y_axis(axis_label);
     plot.x_axis("time since the first due record (min:s)", &series::time_ticks(end_us));
     for (hop, class, merged) in &courses {
@@ -215,8 +217,8 @@ fn hops_over_time(hops: &[(&HopLatency, &'static str)]) -> String {
         .map(|(hop, r)| vec![hop.name().to_owned(), clock_us(r.start_us), count(r.count), duration_us(r.p99_us)])
         .collect();
     let columns = [Column::Text("hop"), Column::Number("start"), Column::Number("n"), Column::Number("p99")];
-    let note =
-        courses.iter().map(|c| c.2.note("each value is the worst of them")).find(|n| !n.is_empty()).unwrap_or_default();
+    let merged = courses.iter().max_by_key(|course| course.2.each).map(|course| &course.2);
+    let note = merged.map_or_else(String::new, |merged| merged.note_after(shaded, "each value is the worst of them"));
     figure(
         "Later hops over time, p99 of each interval, from due",
         &finding,
@@ -272,6 +274,16 @@ fn hop_table(hops: &[HopLatency]) -> String {
         &columns,
         &rows,
     ));
+    for (hop, outside) in hops.iter().filter_map(|h| Some((h.hop, h.outside?))) {
+        out.push_str(&format!(
+            "<p class=\"note\">{}: {} more were due in warm-up or cool-down and are not in this table: p50 {}, p99 {}, max {}.</p>\n",
+            name(hop),
+            count(outside.count),
+            duration_us(outside.p50_us),
+            duration_us(outside.p99_us),
+            duration_us(outside.max_us)
+        ));
+    }
     for hop in hops.iter().filter(|h| h.negative > 0 || h.clamped > 0) {
         out.push_str(&format!(
             "<p class=\"note\">{}: {} below zero (a stream's timestamps are whole milliseconds, or clocks disagree) counted as zero, {} above the range counted at its top.</p>\n",

@@ -29,6 +29,15 @@ pub(super) fn section(record: &RunRecord) -> String {
         ("schedule", format!("{}, {} arrivals", duration_us(load.schedule_us), escape(&load.arrival))),
         ("first due to last answer", duration_us(load.elapsed_us)),
     ]));
+    if let Some(window) = &load.window {
+        out.push_str(&format!(
+            "<p class=\"note\">Judged: what was due from {} to {}, {} of {} records.</p>\n",
+            clock_us(window.from_us),
+            clock_us(window.until_us),
+            count(window.due),
+            count(load.due)
+        ));
+    }
     out.push_str(&refusals(load));
     out.push_str("</div>\n</div>\n");
     out
@@ -60,6 +69,7 @@ fn throughput(load: &LoadRecord) -> String {
     let peak = peak.fold(load.target_rate, f64::max);
     let mut plot =
         Plot::new("throughput", Scale::Linear { from: 0.0, to: (end_us as f64).max(1.0) }, Scale::from_zero(peak));
+    let shaded = series::shade(&mut plot, Some(load), end_us);
     plot.y_axis(decimal);
     plot.x_axis("time since the first due record (min:s)", &series::time_ticks(end_us));
     plot.bars(
@@ -96,7 +106,7 @@ fn throughput(load: &LoadRecord) -> String {
         "Throughput against target (records/s)",
         &finding,
         &plot.finish(&finding, "Records per second over time: due as a grey line, accepted as a solid line, refusals as bars from the foot."),
-        &merged.note("counts are summed"),
+        &merged.note_after(shaded, "counts are summed"),
         &table("Records per interval", &columns, &numbers),
     )
 }

@@ -10,13 +10,14 @@ use super::{
 };
 use crate::{
     humanize::{bytes, clock_us, count, duration_us, percent},
-    record::{HarnessInterval, HarnessRecord},
+    record::{HarnessInterval, HarnessRecord, RunRecord},
 };
 
 const AXIS: &str = "time since the first due record (min:s)";
 
 /// Oversleeps over time on an axis that ends at `end_us`; empty for a record without them.
-pub(super) fn hiccups(harness: &HarnessRecord, end_us: u64, label: fn(f64) -> String) -> String {
+pub(super) fn hiccups(record: &RunRecord, end_us: u64, label: fn(f64) -> String) -> String {
+    let harness = &record.harness;
     let merged = series::harness(&harness.intervals);
     let rows = &merged.rows;
     let Some(worst) = rows.iter().max_by_key(|row| row.hiccup_max_us) else { return String::new() };
@@ -28,6 +29,7 @@ pub(super) fn hiccups(harness: &HarnessRecord, end_us: u64, label: fn(f64) -> St
     );
     let values = Scale::log(rows.iter().flat_map(|row| [row.hiccup_p50_us as f64, row.hiccup_max_us as f64]));
     let mut plot = Plot::new("hiccups", Scale::Linear { from: 0.0, to: end_us as f64 }, values);
+    let shaded = series::shade(&mut plot, record.load.as_ref(), end_us);
     plot.y_axis(label);
     plot.x_axis(AXIS, &series::time_ticks(end_us));
     plot.line("s0 dots", "max", &points(rows, |row| row.hiccup_max_us as f64));
@@ -56,7 +58,7 @@ pub(super) fn hiccups(harness: &HarnessRecord, end_us: u64, label: fn(f64) -> St
         "Oversleep (hiccup) over time",
         &finding,
         &plot.finish(&finding, "Median, 99th percentile and maximum of what a sleeping thread overslept in each interval over time, logarithmic."),
-        &merged.note("each value is the worst of them"),
+        &merged.note_after(shaded, "each value is the worst of them"),
         &table("Oversleep per interval", &columns, &numbers),
     )
 }
@@ -109,20 +111,19 @@ pub(super) fn usage(harness: &HarnessRecord) -> String {
     ];
     let sizes: Vec<_> = rows.iter().map(|row| vec![clock_us(row.start_us), bytes(row.rss_bytes)]).collect();
     let note = merged.note("each share and size is the largest of them");
-    let drawn = |plot: Plot, finding: &str, what: &str| plot.finish(finding, what);
     format!(
         "<div class=\"pair\">\n{}{}</div>\n",
         figure(
             "CPU over time",
             &cpu_finding,
-            &drawn(cpu, &cpu_finding, "Share of all cores that the process used, and that the host gave to others."),
+            &cpu.finish(&cpu_finding, "Share of all cores that the process used, and that the host gave to others."),
             &note,
             &table("CPU and context switches per interval", &columns, &numbers),
         ),
         figure(
             "Resident memory over time",
             &rss_finding,
-            &drawn(rss, &rss_finding, "Resident memory of the process over time."),
+            &rss.finish(&rss_finding, "Resident memory of the process over time."),
             &note,
             &table("Resident memory per interval", &[Column::Number("start"), Column::Number("resident")], &sizes),
         )

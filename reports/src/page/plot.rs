@@ -192,6 +192,14 @@ impl Plot {
         }
     }
 
+    /// Shades the whole height from `x0` to `x1`, behind what is drawn later.
+    pub(super) fn shade(&mut self, x0: f64, x1: f64) {
+        let (left, right, foot) = (self.px(x0), self.px(x1), HEIGHT - BOTTOM);
+        if right > left {
+            let _ = write!(self.marks, "<path class=\"shade\" d=\"M{left:.1} {foot}V{TOP}H{right:.1}V{foot}z\"/>");
+        }
+    }
+
     /// A name beside the plot at the height of `y`.
     pub(super) fn label(&mut self, class: &'static str, name: &str, y: f64) {
         let y = self.py(y);

@@ -1,8 +1,9 @@
 //! Rows over time, few enough to draw: counts of merged rows are summed, percentiles are never averaged but give their worst.
 
+use super::plot::Plot;
 use crate::{
     humanize::clock_us,
-    record::{HarnessInterval, LatencyInterval, LoadInterval},
+    record::{HarnessInterval, LatencyInterval, LoadInterval, LoadRecord},
 };
 
 /// Rows a plot and its table hold at most; a plot is not wider than this many points can be told apart.
@@ -15,6 +16,11 @@ pub(super) struct Merged<T> {
 }
 
 impl<T> Merged<T> {
+    /// The same, after what else is to be said.
+    pub(super) fn note_after(&self, first: &str, rule: &str) -> String {
+        format!("{first} {}", self.note(rule)).trim().to_owned()
+    }
+
     /// What to say under the plot when rows were merged.
     pub(super) fn note(&self, rule: &str) -> String {
         match self.each {
@@ -91,6 +97,14 @@ pub(super) fn over_time(rows: &[LatencyInterval], value: impl Fn(&LatencyInterva
         before = Some(row.start_us);
     }
     points
+}
+
+/// Shades warm-up and cool-down of a load on an axis that ends at `end_us`; says so for the note below the plot.
+pub(super) fn shade(plot: &mut Plot, load: Option<&LoadRecord>, end_us: u64) -> &'static str {
+    let Some(window) = load.and_then(|load| load.window) else { return "" };
+    plot.shade(0.0, window.from_us as f64);
+    plot.shade(window.until_us as f64, end_us.max(window.until_us) as f64);
+    "Warm-up and cool-down are shaded: what was due in them is drawn and not judged."
 }
 
 /// Marks of a time axis that ends at `end_us`: four to nine, at round seconds, minutes or hours.

@@ -7,7 +7,7 @@ use super::{
     plot::svg,
 };
 use crate::{
-    humanize::{NOT_AVAILABLE, bytes, count, counted, percent, times},
+    humanize::{NOT_AVAILABLE, bytes, count, counted, duration_us, percent, times},
     record::{KeyShare, LoadRecord, RunRecord, ShardLoad, ShardTaken},
     skew::{event_line, skew_lines},
 };
@@ -45,6 +45,16 @@ pub(super) fn section(record: &RunRecord) -> String {
     for event in &load.events {
         notes += &format!("{}. ", event_line(event));
     }
+    if let Some(pooled) = &load.pooled_response {
+        notes.push_str(&format!(
+            "Only the hottest shards have response times of their own; of the others together {} records were answered, \
+             p50 {}, p99 {}, max {}.",
+            count(pooled.count),
+            duration_us(pooled.p50_us),
+            duration_us(pooled.p99_us),
+            duration_us(pooled.max_us)
+        ));
+    }
     let rows: Vec<_> = shards
         .iter()
         .map(|s| {
@@ -56,6 +66,7 @@ pub(super) fn section(record: &RunRecord) -> String {
                 bytes(s.accepted_bytes),
                 count(s.refusals),
                 count(s.read),
+                s.response.map_or_else(|| "pooled".to_owned(), |response| duration_us(response.p99_us)),
             ]
         })
         .collect();
@@ -67,12 +78,13 @@ pub(super) fn section(record: &RunRecord) -> String {
         Column::Number("bytes"),
         Column::Number("refusals"),
         Column::Number("read"),
+        Column::Number("response p99"),
     ];
     figure(
         "Share of accepted records by shard",
         &finding,
         &bars(drawn, fair, &finding),
-        &notes,
+        notes.trim_end(),
         &(table("Load per shard", &columns, &rows) + &keys(load) + &events(load)),
     )
 }

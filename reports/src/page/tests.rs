@@ -182,6 +182,7 @@ fn a_day_at_a_second_an_interval_over_a_thousand_shards_stays_a_page() {
             refusals: 0,
             read: n,
             share: n as f64 / 499_500.0,
+            response: None,
         })
         .collect();
     for hop in &mut record.latency {

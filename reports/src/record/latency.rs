@@ -4,7 +4,7 @@ use millrace_scenarios::Hop;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The distribution of one hop, in microseconds. The full histogram, per interval, is in `latency.hlog` under `tag`.
+/// The distribution of one hop over the records that are judged, in microseconds. The full histogram, per interval, is in `latency.hlog` under `tag`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HopLatency {
     /// Which hop; also the tag in `latency.hlog`.
@@ -23,8 +23,25 @@ pub struct HopLatency {
     pub clamped: u64,
     /// The percentile curve, rising, up to the last percentile that the sample size supports.
     pub curve: Vec<CurvePoint>,
-    /// Percentiles per interval of the run.
+    /// Percentiles per interval of the run, warm-up and cool-down included.
     pub intervals: Vec<LatencyInterval>,
+    /// Records due in warm-up or cool-down, which nothing above but the intervals counts; absent when there were none.
+    /// Their histograms are in `latency.hlog` under the hop's name with `_outside`.
+    #[serde(default)]
+    pub outside: Option<OutsideLatency>,
+}
+
+/// The distribution of records that are measured and not judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutsideLatency {
+    /// How many were timed.
+    pub count: u64,
+    /// Median, microseconds.
+    pub p50_us: u64,
+    /// 99th percentile, microseconds.
+    pub p99_us: u64,
+    /// Largest, microseconds.
+    pub max_us: u64,
 }
 
 /// A point of a percentile curve.

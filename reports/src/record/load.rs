@@ -45,6 +45,9 @@ pub struct LoadRecord {
     pub offered_rate: f64,
     /// Records per second accepted, over `elapsed_us`.
     pub accepted_rate: f64,
+    /// The records that are judged, when warm-up or cool-down keeps others out; absent when all are.
+    #[serde(default)]
+    pub window: Option<LoadWindow>,
     /// One row per interval of the run.
     pub intervals: Vec<LoadInterval>,
     /// One row per shard.
@@ -58,6 +61,9 @@ pub struct LoadRecord {
     /// Records that shared a record of the stream; all zero when none were packed.
     #[serde(default)]
     pub aggregation: Aggregation,
+    /// Response times of the shards that have none of their own; absent when every shard has.
+    #[serde(default)]
+    pub pooled_response: Option<PooledResponse>,
 }
 
 /// How far the records of a key kept their order.
@@ -87,6 +93,34 @@ pub struct Packed {
     pub kinesis_records: u64,
     /// Records of this run in them.
     pub user_records: u64,
+}
+
+/// Counts of the records due between warm-up and cool-down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadWindow {
+    /// Where it begins, microseconds after the first due time.
+    pub from_us: u64,
+    /// Where it ends, microseconds after the first due time.
+    pub until_us: u64,
+    /// Records due in it.
+    pub due: u64,
+    /// Of those, handed over by its end.
+    pub offered_in_time: u64,
+    /// Of those, given up.
+    pub refused: u64,
+}
+
+/// Response times of several shards together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PooledResponse {
+    /// How many records were timed.
+    pub count: u64,
+    /// Median, microseconds.
+    pub p50_us: u64,
+    /// 99th percentile, microseconds.
+    pub p99_us: u64,
+    /// Largest, microseconds.
+    pub max_us: u64,
 }
 
 /// Refusals of one cause on one shard.
@@ -137,4 +171,20 @@ pub struct ShardLoad {
     /// Its share of the accepted records, 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub share: f64,
+    /// Response times on this shard; absent for those that are pooled, because only the hottest have their own.
+    #[serde(default)]
+    pub response: Option<ShardResponse>,
+}
+
+/// Response times on one shard, to two significant digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShardResponse {
+    /// How many of its records are in it; those before it was among the hottest are in the pool.
+    pub count: u64,
+    /// Median, microseconds.
+    pub p50_us: u64,
+    /// 99th percentile, microseconds.
+    pub p99_us: u64,
+    /// Largest, microseconds.
+    pub max_us: u64,
 }

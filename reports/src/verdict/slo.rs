@@ -31,7 +31,10 @@ fn measure(metric: SloMetric, evidence: &Evidence<'_>) -> Result<Found, String> 
         SloMetric::Latency { hop, percentile } => latency(hop, percentile, evidence),
         SloMetric::RefusedShare => {
             let load = load()?;
-            share(load.refused, load.due, "due")
+            match &load.window {
+                Some(window) => share(window.refused, window.due, "due between warm-up and cool-down"),
+                None => share(load.refused, load.due, "due"),
+            }
         }
         SloMetric::LostRecords => {
             Ok(Found { value: evidence.ledger.lost as f64, basis: format!("n = {} accepted", count(load()?.accepted)) })
@@ -49,6 +52,11 @@ fn measure(metric: SloMetric, evidence: &Evidence<'_>) -> Result<Found, String> 
         }
         SloMetric::RateErrorShare => {
             let load = load()?;
+            if let Some(window) = &load.window {
+                let missing = window.due.saturating_sub(window.offered_in_time);
+                let found = share(missing, window.due, "due between warm-up and cool-down")?;
+                return Ok(Found { basis: format!("not offered in time: {}", found.basis), ..found });
+            }
             let value = (load.offered_rate / load.target_rate - 1.0).abs();
             if !value.is_finite() {
                 return Err("the target rate is zero".to_owned());

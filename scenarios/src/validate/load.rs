@@ -57,6 +57,14 @@ pub(super) fn check(load: &Load, node: &Node) -> Vec<Fault> {
         "a PutRecords call takes up to 10 MiB",
         "write at most \"10MiB\"",
     );
+    let total_us = load.stages.iter().fold(0_u64, |sum, stage| sum.saturating_add(stage.duration.as_us()));
+    let unjudged_us = load.warm_up.as_us().saturating_add(load.cool_down.as_us());
+    refuse(
+        unjudged_us > 0 && unjudged_us >= total_us,
+        if load.warm_up >= load.cool_down { "warm_up" } else { "cool_down" },
+        "warm-up and cool-down leave nothing to judge",
+        "make them shorter than the stages together, or the stages longer",
+    );
     refuse(load.in_flight == 0, "in_flight", "without a call under way nothing is sent", "write 1 or more");
     refuse(load.retry_base.is_zero(), "retry_base", "a retry needs a pause", "write a span of time, such as \"100ms\"");
     refuse(

@@ -96,13 +96,15 @@ fn loads_are_possible() {
         ("batch_bytes = \"0B\"", "10 MiB"),
         ("batch_bytes = \"11MiB\"", "10 MiB"),
         ("in_flight = 0", "nothing is sent"),
+        ("warm_up = \"1h\"", "nothing to judge"),
+        ("cool_down = \"2h\"", "nothing to judge"),
         ("retry_base = \"0s\"", "needs a pause"),
         ("retry_cap = \"1ms\"", "shorter than the first"),
         ("deadline = \"0s\"", "no time"),
     ] {
         refused("[load]", &format!("[load]\n{bad}"), bad, message);
     }
-    for good in ["batch_records = 500", "batch_bytes = \"10MiB\"", "linger = \"0s\""] {
+    for good in ["batch_records = 500", "batch_bytes = \"10MiB\"", "linger = \"0s\"", "warm_up = \"1ms\""] {
         assert_eq!(mistakes(&GOOD.replace("[load]", &format!("[load]\n{good}"))), []);
     }
 }
