@@ -83,6 +83,7 @@ mod tests {
             refusals: 0,
             read: 0,
             share: *share,
+            response: None,
         };
         shares.iter().map(row).collect()
     }

@@ -185,6 +185,7 @@ impl Trial {
                 run_id: "demo-1".to_owned(),
                 run_dir: folder.path().to_owned(),
                 stream: StreamClient::new(&reached, "demo"),
+                reads_back: true,
                 log: LatencyLog::discard(origin_us),
                 interval: self.interval,
                 clock,
