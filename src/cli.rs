@@ -3,7 +3,10 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use millrace_loadgen::Slice;
 use millrace_scenarios::{ByteSize, Span};
+
+use crate::worker::{RunId, StartAt};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -31,6 +34,15 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Only the load and its delivery into the lake.
     Load(RunArgs),
+    /// Join the records of all workers of one run into the record of the run, and judge it anew.
+    Merge {
+        /// The workers' folders, in any order.
+        #[arg(required = true, value_name = "DIR")]
+        folders: Vec<PathBuf>,
+        /// The folder of the joined record; when not given, `runs/` and the run's id.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Only the compaction of a lake into a table.
     Compact(CompactArgs),
     /// Only the queries, on the raw lake and on the table.
@@ -86,6 +98,16 @@ pub(crate) struct RunArgs {
     /// aws: go ahead without asking when the estimate is at most this many US dollars.
     #[arg(long, value_name = "USD")]
     pub(crate) max_cost: Option<f64>,
+    /// Send only every N-th record, from record I on: worker I of N, from 0. A worker runs the load leg only, against a
+    /// stream that all workers share; `millrace merge` joins their records.
+    #[arg(long, default_value = "0/1", value_name = "I/N")]
+    pub(crate) worker: Slice,
+    /// When the first record is due, in RFC 3339. Without it a run starts as soon as it is ready.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start_at: Option<StartAt>,
+    /// The run's id instead of a made one; the same for all workers of a run.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<RunId>,
 }
 
 /// Where the lake and the table are, when not where the scenario says.

@@ -19,6 +19,7 @@ use crate::{
     output::{WIDTH, color},
     report,
     run_folder::{RunFolder, now_us, rfc3339},
+    worker,
 };
 
 /// What each leg left; a leg that did not run is absent.
@@ -48,12 +49,17 @@ impl Findings {
         let ledger = self.ledger();
         let latency = self.latency();
         let mut not_measured = not_measured(&latency, &legs);
-        let (slos, unanswerable) = verdict::answerable(&scenario.slo, &legs);
+        let worker = self.load.as_ref().is_some_and(|load| load.record.worker.is_some());
+        let judge = if worker { worker::answerable } else { verdict::answerable };
+        let (slos, unanswerable) = judge(&scenario.slo, &legs);
         not_measured.extend(unanswerable);
-        let (fingerprint, mut harness) = self
-            .load
-            .as_ref()
-            .map_or_else(|| (String::new(), HarnessRecord::default()), |l| (l.fingerprint.clone(), l.harness.clone()));
+        if worker {
+            not_measured.push(worker::LOAD_ONLY.to_owned());
+        }
+        let (fingerprint, mut harness) = self.load.as_ref().map_or_else(
+            || (String::new(), HarnessRecord::default()),
+            |l| (l.fingerprint.to_string(), l.harness.clone()),
+        );
         // The legs after the load count too.
         harness.max_rss_bytes = host::max_rss_bytes().unwrap_or(harness.max_rss_bytes);
         let mut record = RunRecord {
@@ -125,7 +131,7 @@ impl Findings {
 }
 
 /// A verdict's place until the judge has spoken.
-fn unjudged() -> Verdict {
+pub(crate) fn unjudged() -> Verdict {
     let outcome = Outcome::Failed;
     Verdict { outcome, exit_code: outcome.exit_code(), summary: String::new(), promises: Vec::new() }
 }

@@ -13,6 +13,7 @@ mod failure;
 mod findings;
 mod host;
 mod landing;
+mod merge;
 mod output;
 mod place;
 mod progress;
@@ -24,6 +25,7 @@ mod scenario;
 mod serve;
 mod signals;
 mod target;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Run(args) => run::run(args, run::Reach::Query).await,
             Command::Load(args) => run::run(args, run::Reach::Lake).await,
+            Command::Merge { folders, out } => merge::merge(&folders, out.as_deref()),
             Command::Compact(args) => compact::compact(args).await,
             Command::Query(args) => query::query(args).await,
             Command::Report { folder } => report::report(&folder),

@@ -24,7 +24,8 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Watched {
     pub(crate) load: Arc<LoadProgress>,
-    pub(crate) delivery: Arc<Progress>,
+    /// What was landed; absent when nothing is delivered.
+    pub(crate) delivery: Option<Arc<Progress>>,
     /// Rows in the table; absent when nothing is compacted.
     pub(crate) compacted: Option<Arc<AtomicU64>>,
 }
@@ -100,12 +101,14 @@ fn line(watched: &Watched, load: &ProgressSnapshot, elapsed: Duration, rate: f64
         format!("p50 {p50}  p99 {p99}")
     };
     let mut line = format!(
-        "{:>5.1}s  {rate:.0}/{:.0} rec/s  {latency}  refused {}  delivered {}",
+        "{:>5.1}s  {rate:.0}/{:.0} rec/s  {latency}  refused {}",
         elapsed.as_secs_f64(),
         load.target_rate,
         humanize::count(load.refused),
-        humanize::count(watched.delivery.records_delivered()),
     );
+    if let Some(delivery) = &watched.delivery {
+        line.push_str(&format!("  delivered {}", humanize::count(delivery.records_delivered())));
+    }
     if let Some(rows) = &watched.compacted {
         line.push_str(&format!("  compacted {}", humanize::count(rows.load(Ordering::Relaxed))));
     }

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use millrace_loadgen::{Clock, LoadPlan, LoadProgress};
+use millrace_compactor::store::Location;
+use millrace_loadgen::{Clock, LEAD_US, LoadPlan, LoadProgress};
 use millrace_reports::latency::LatencyLog;
 use millrace_scenarios::{Scenario, event::staged};
 use tokio::sync::watch;
@@ -19,17 +20,17 @@ use crate::{
     run_folder::{RunFolder, now_us},
     scenario, signals,
     target::{self, Connected},
+    worker::{self, RunId, StartAt},
 };
 
 /// A run's rows over time: at least a second each, and at most this many.
 const MOST_INTERVALS: u64 = 300;
 
-/// How far ahead the first due time is: readers, delivery and compactor are at their places by then.
-const LEAD_US: u64 = 1_000_000;
-
 /// How far a run goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
+    /// The load and its reading back, as one worker of several does it.
+    Stream,
     /// Load and delivery.
     Lake,
     /// All the way to the queries.
@@ -38,11 +39,23 @@ pub(crate) enum Reach {
 
 pub(crate) async fn run(args: RunArgs, reach: Reach) -> Result<u8, Failure> {
     let scenario = scenario::read(&args.scenario)?;
-    let folder = RunFolder::create(&scenario.name, scenario.seed, args.out.as_deref())?;
+    worker::check(&args, &scenario)?;
+    let folder = match &args.run_id {
+        None => RunFolder::create(&scenario.name, scenario.seed, args.out.as_deref())?,
+        Some(RunId(id)) => {
+            let path = args.out.clone().unwrap_or_else(|| worker::folder(id, args.worker));
+            RunFolder::named(id.clone(), path, now_us())?
+        }
+    };
     let connected = target::connect(&scenario, &args).await?;
     let stop = signals::watch_for_stop();
     eprintln!("{}: {} on {}, into {}", scenario.name, pace(&scenario), connected.name, folder.path.display());
-    let result = walk(&scenario, &folder, &connected, &stop, reach).await;
+    let reach = if args.worker.is_whole() { reach } else { Reach::Stream };
+    if reach == Reach::Stream {
+        let start = if args.start_at.is_some() { "" } else { ", which starts at once because there is no --start-at" };
+        eprintln!("{} of this schedule{start}", args.worker);
+    }
+    let result = walk(&scenario, &folder, &connected, &stop, reach, &args).await;
     for fault in connected.faults() {
         let (from_s, to_s) = (fault.from_us as f64 / 1e6, fault.to_us as f64 / 1e6);
         eprintln!("fault {} from {from_s} s to {to_s} s: {} calls touched", fault.kind, fault.calls);
@@ -59,45 +72,54 @@ async fn walk(
     connected: &Connected,
     stop: &watch::Receiver<bool>,
     reach: Reach,
+    args: &RunArgs,
 ) -> Result<Findings, Failure> {
     let mut findings = Findings { legs: vec!["load"], target: connected.name.clone(), ..Findings::default() };
     let interval = interval(scenario);
-    let lake = place::lake_of_run(scenario, &folder.path).await?;
-    let table = match reach {
-        Reach::Query => Some(place::table_of_run(scenario, &folder.path).await?),
-        Reach::Lake => None,
-    };
-
-    let first_due_us = now_us() + LEAD_US;
-    let log =
-        LatencyLog::create(&folder.path.join("latency.hlog"), first_due_us).map_err(|e| Failure::of(&e, false))?;
-    connected.start_faults(first_due_us);
-    let landing = Landing::start(scenario, folder, &connected.stream, &lake, &log, interval)?;
-    let compacting = match &table {
-        Some(table) => Some(Compacting::start(lake.clone(), table.clone(), scenario, &log, interval).await?),
-        None => None,
-    };
+    let (lake, table) = places(scenario, folder, reach).await?;
+    let log = LatencyLog::create(&folder.path.join("latency.hlog")).map_err(|e| Failure::of(&e, false))?;
     let load = Arc::new(LoadProgress::default());
-    let line = ProgressLine::start(Watched {
-        load: Arc::clone(&load),
-        delivery: Arc::clone(&landing.progress),
-        compacted: compacting.as_ref().map(|c| Arc::clone(&c.rows)),
-    });
-
     let plan = LoadPlan {
         scenario: Arc::new(scenario.clone()),
         run_id: folder.id.clone(),
         run_dir: folder.path.clone(),
         stream: connected.stream.clone(),
         reads_back: true,
+        slice: args.worker,
+        ready_us: connected.ready_us,
         log: Arc::clone(&log),
         interval,
         clock: Clock::start(),
     };
-    let loaded = millrace_loadgen::run(plan, load, landing.stop_when_failed(stop)).await;
-    let landed = landing.finish().await;
-    if let Some(why) = &landed.failure {
-        findings.failed(why.clone());
+    let prepared = millrace_loadgen::prepare(plan, Arc::clone(&load)).await;
+    let prepared = prepared.map_err(|error| Failure::of(&error, error.is_configuration()))?;
+    let landing = match &lake {
+        Some(lake) => Some(Landing::start(scenario, folder, &connected.stream, lake, &log, interval)?),
+        None => None,
+    };
+    let compacting = match (&lake, &table) {
+        (Some(lake), Some(table)) => {
+            Some(Compacting::start(lake.clone(), table.clone(), scenario, &log, interval).await?)
+        }
+        _ => None,
+    };
+    let line = ProgressLine::start(Watched {
+        load,
+        delivery: landing.as_ref().map(|landing| Arc::clone(&landing.progress)),
+        compacted: compacting.as_ref().map(|c| Arc::clone(&c.rows)),
+    });
+
+    let first_due_us = first_due_us(args.start_at);
+    log.begin(first_due_us);
+    connected.start_faults(first_due_us);
+    let stop_load = landing.as_ref().map_or_else(|| stop.clone(), |landing| landing.stop_when_failed(stop));
+    let loaded = prepared.run(first_due_us, stop_load).await;
+    if let Some(landing) = landing {
+        let landed = landing.finish().await;
+        if let Some(why) = &landed.failure {
+            findings.failed(why.clone());
+        }
+        findings.landed = Some(landed);
     }
     if let Some(compacting) = compacting {
         findings.legs.push("compact");
@@ -108,7 +130,6 @@ async fn walk(
         findings.compacted = Some(compacted);
     }
     line.stop().await;
-    findings.landed = Some(landed);
     match loaded {
         Ok(outcome) => {
             if let Some(why) = &outcome.failure {
@@ -122,7 +143,7 @@ async fn walk(
     findings.interrupted = *stop.borrow();
     log.sync().map_err(|e| Failure::of(&e, false))?;
 
-    if let Some(table) = table
+    if let (Some(lake), Some(table)) = (lake, table)
         && findings.failure.is_none()
         && !findings.interrupted
     {
@@ -133,6 +154,34 @@ async fn walk(
         }
     }
     Ok(findings)
+}
+
+/// Where the lake and the table are, as far as the run reaches.
+async fn places(
+    scenario: &Scenario,
+    folder: &RunFolder,
+    reach: Reach,
+) -> Result<(Option<Location>, Option<Location>), Failure> {
+    if reach == Reach::Stream {
+        return Ok((None, None));
+    }
+    let lake = place::lake_of_run(scenario, &folder.path).await?;
+    let table = match reach {
+        Reach::Query => Some(place::table_of_run(scenario, &folder.path).await?),
+        Reach::Lake | Reach::Stream => None,
+    };
+    Ok((Some(lake), table))
+}
+
+/// The first due time: the one that was asked for, or as soon as can be.
+fn first_due_us(start_at: Option<StartAt>) -> u64 {
+    let ready_us = now_us();
+    let Some(StartAt(start_us)) = start_at else { return ready_us + LEAD_US };
+    if start_us < ready_us {
+        let late_ms = (ready_us - start_us) / 1_000;
+        eprintln!("ready {late_ms} ms after --start-at: the first records go out late, and their lag says so");
+    }
+    start_us
 }
 
 /// The length of one row over time.

@@ -19,11 +19,16 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder: `out`, or `runs/<id>`. A folder that already holds a run is refused.
+    /// Makes the folder of a run with a made id: `out`, or `runs/<id>`.
     pub(crate) fn create(scenario: &str, seed: u64, out: Option<&Path>) -> Result<Self, Failure> {
         let started_us = now_us();
         let id = run_id(scenario, seed, started_us);
         let path = out.map_or_else(|| Path::new("runs").join(&id), Path::to_owned);
+        Self::named(id, path, started_us)
+    }
+
+    /// Makes the folder at `path` for the run `id`. A folder that already holds a run is refused.
+    pub(crate) fn named(id: String, path: PathBuf, started_us: u64) -> Result<Self, Failure> {
         if path.join("run.json").exists() {
             let help = "give another folder with --out, or leave it out to get runs/<id>";
             return Err(Failure::configuration(format!("{} already holds a run", path.display()), help));

@@ -13,6 +13,7 @@ use crate::{
     cli::RunArgs,
     cost,
     failure::{Failure, chain},
+    run_folder::now_us,
 };
 
 /// Which stream was asked for on the command line.
@@ -46,6 +47,8 @@ pub(crate) struct Connected {
     pub(crate) stream: StreamClient,
     /// `local`, or the endpoint without credentials: what the record names.
     pub(crate) name: String,
+    /// When it became usable, microseconds since 1970.
+    pub(crate) ready_us: u64,
     server: Option<StreamServer>,
     delete_at_end: bool,
 }
@@ -74,8 +77,11 @@ pub(crate) async fn connect(scenario: &Scenario, args: &RunArgs) -> Result<Conne
     let reached = connect_to(&endpoint).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
     let (stream, name) = (StreamClient::new(&reached, &scenario.stream.name), reached.name);
     let created = usable(&stream, scenario.stream.shards).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
+    let ready_us = now_us();
     let name = if target == Target::Local { "local".to_owned() } else { name };
-    Ok(Connected { stream, name, server, delete_at_end: created && target == Target::Aws })
+    // Others still need a stream that workers share; whoever started them deletes it.
+    let delete_at_end = created && target == Target::Aws && args.worker.is_whole();
+    Ok(Connected { stream, name, ready_us, server, delete_at_end })
 }
 
 /// Whether the stream had to be created.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
 use millrace_loadgen::{
-    Clock, LoadPlan, LoadProgress,
+    Clock, LoadPlan, LoadProgress, Slice,
     client::{Endpoint, StreamClient, connect},
     clock::sharpen_timers,
 };
@@ -135,6 +135,8 @@ fn ours(runtime: &Runtime, rate: u64, spin_us: u64, options: &Options) -> Late {
             run_dir: folder.path().to_owned(),
             stream: StreamClient::new(&reached, "null"),
             reads_back: false,
+            slice: Slice::default(),
+            ready_us: clock.now_us(),
             log: LatencyLog::discard(clock.now_us()),
             interval: Duration::from_secs(1),
             clock,

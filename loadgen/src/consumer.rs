@@ -22,6 +22,7 @@ use crate::{
     order_check::OrderCheck,
     progress::LoadProgress,
     reader::{ShardBatch, ShardReader, Start},
+    slice::Slice,
     stamp,
 };
 
@@ -53,6 +54,8 @@ pub(crate) struct Consumed {
     pub(crate) foreign: u64,
     /// Aggregates with records of this run, and how many those were.
     pub(crate) packed: Packed,
+    /// Records of this run that another worker sent.
+    pub(crate) siblings: u64,
     /// Arrival, read.
     pub(crate) latency: [HopLatency; 2],
     /// Whether keys kept their order; absent when nobody asked.
@@ -70,13 +73,14 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    /// Starts to read `stream` for the records of `run_id`.
+    /// Starts to read `stream` for the records of `run_id` that are in `slice`.
     #[expect(clippy::too_many_arguments, reason = "each is one thing the consumer needs once")]
     pub(crate) fn start(
         stream: StreamClient,
         poll: Duration,
         start: Start,
         run_id: &str,
+        slice: Slice,
         clock: Clock,
         log: &Arc<LatencyLog>,
         interval: Duration,
@@ -88,9 +92,11 @@ impl Consumer {
         let recorder = |hop| HopRecorder::new(hop, Arc::clone(log), interval);
         let book = Book {
             run_id: run_id.to_owned(),
+            slice,
             ledger: Ledger::default(),
             foreign: 0,
             packed: Packed::default(),
+            siblings: 0,
             arrival: recorder(Hop::Arrival),
             read: recorder(Hop::Read),
             order: ordered.then(OrderCheck::default),
@@ -165,9 +171,11 @@ async fn consume(
 #[derive(Debug)]
 struct Book {
     run_id: String,
+    slice: Slice,
     ledger: Ledger,
     foreign: u64,
     packed: Packed,
+    siblings: u64,
     arrival: HopRecorder,
     read: HopRecorder,
     order: Option<OrderCheck>,
@@ -197,14 +205,18 @@ impl Book {
         new
     }
 
-    /// Enters one record; says nothing of one that is not of this run. Latency and order are taken of the first reading
+    /// Enters one record; says nothing of one that is not this worker's. Latency and order are taken of the first reading
     /// only.
     fn enter_one(&mut self, batch: &ShardBatch, arrival_us: i64, key: &str, data: &[u8]) -> Option<Seen> {
         let Some(stamp) = stamp::read(data).filter(|stamp| stamp.run == self.run_id) else {
             self.foreign += 1;
             return None;
         };
-        let seen = self.ledger.tick(&batch.shard, stamp.sequence);
+        let Some(place) = self.slice.place(stamp.sequence) else {
+            self.siblings += 1;
+            return None;
+        };
+        let seen = self.ledger.tick(&batch.shard, place);
         if seen == Seen::First {
             let due_us = stamp.due_us.cast_signed();
             self.read.record(stamp.due_us, batch.read_us, batch.read_us.cast_signed().saturating_sub(due_us), 1);
@@ -219,8 +231,8 @@ impl Book {
     fn close(self, failure: Option<LoadError>) -> Result<Consumed, LoadError> {
         let latency = [self.arrival.finish()?, self.read.finish()?];
         let order = self.order.as_ref().map(OrderCheck::record);
-        let (ledger, foreign, packed) = (self.ledger, self.foreign, self.packed);
-        Ok(Consumed { ledger, foreign, packed, latency, order, failure })
+        let (ledger, foreign, siblings, packed) = (self.ledger, self.foreign, self.siblings, self.packed);
+        Ok(Consumed { ledger, foreign, siblings, packed, latency, order, failure })
     }
 }
 
@@ -249,6 +261,7 @@ mod tests {
             POLL,
             Start::TrimHorizon,
             "mine",
+            Slice::default(),
             clock,
             &log,
             interval,

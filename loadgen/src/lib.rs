@@ -12,6 +12,7 @@ pub mod consumer;
 mod draws;
 pub mod error;
 mod events;
+pub mod fingerprint;
 pub mod firehose;
 pub mod harness;
 mod key_counter;
@@ -29,6 +30,7 @@ pub mod schedule;
 pub mod shard_latency;
 pub mod shards;
 mod skew;
+pub mod slice;
 pub mod source;
 pub mod stamp;
 #[cfg(test)]
@@ -39,5 +41,7 @@ pub mod wire;
 
 pub use clock::Clock;
 pub use error::LoadError;
+pub use fingerprint::Fingerprint;
 pub use progress::{LoadProgress, ProgressSnapshot};
-pub use run::{LoadOutcome, LoadPlan, run};
+pub use run::{LEAD_US, LoadOutcome, LoadPlan, PreparedLoad, prepare, run};
+pub use slice::Slice;

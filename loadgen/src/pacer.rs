@@ -5,10 +5,14 @@
 //! due, and at its due time only the write is left, in this thread. When the producer takes no more, the hand-over waits:
 //! records then go late, their due times stand, and the lag says so. What has become overdue meanwhile shares calls.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    iter::{Skip, StepBy},
+    sync::Arc,
+    thread,
+};
 
 use millrace_reports::window::MeasuredWindow;
-use sha2::{Digest, Sha256};
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -17,6 +21,7 @@ use tokio::{
 use crate::{
     clock::{Clock, sharpen_timers},
     error::LoadError,
+    fingerprint::{Fingerprint, RecordPrint},
     key_counter::KeyCounter,
     keys::KeyPlan,
     producer::{
@@ -26,6 +31,7 @@ use crate::{
     },
     progress::LoadProgress,
     schedule::{DueTimes, Schedule},
+    slice::Slice,
     source::PayloadSource,
     stamp::Stamper,
     timeline::Timeline,
@@ -39,6 +45,8 @@ const LONGEST_SLEEP_US: u64 = 50_000;
 pub(crate) struct Pacer {
     pub(crate) source: Box<dyn PayloadSource>,
     pub(crate) schedule: Schedule,
+    /// Which of the schedule's records are handed over.
+    pub(crate) slice: Slice,
     pub(crate) keys: KeyPlan,
     pub(crate) stamper: Stamper,
     pub(crate) limits: Limits,
@@ -74,8 +82,8 @@ pub(crate) struct Paced {
     pub(crate) schedule_us: u64,
     /// Rows the source kept out.
     pub(crate) rejected_rows: u64,
-    /// SHA-256 (hex) over payload, key and due offset of every record.
-    pub(crate) fingerprint: String,
+    /// The fingerprint of the records.
+    pub(crate) fingerprint: Fingerprint,
     /// Whether the load was stopped before its end.
     pub(crate) interrupted: bool,
     /// The hottest keys of all records made.
@@ -108,9 +116,12 @@ impl Made {
     }
 }
 
+/// The due times of one worker's records.
+type SlicedDueTimes = StepBy<Skip<DueTimes>>;
+
 /// What one pacer goes through, record by record.
 struct Course {
-    due: DueTimes,
+    due: SlicedDueTimes,
     next_sequence: u64,
     /// The next record, when it is made.
     next: Option<Made>,
@@ -149,7 +160,7 @@ impl Pacer {
 
     fn run(mut self) -> Paced {
         let mut course = Course {
-            due: self.schedule.iter(),
+            due: self.slice.of(self.schedule.iter()),
             next_sequence: 0,
             next: None,
             end: None,
@@ -207,20 +218,28 @@ impl Pacer {
             return Ok(false);
         };
         let sequence = course.next_sequence;
+        let k = self.slice.k(sequence);
+        self.source.skip(self.slice.gap_before(sequence))?;
         let Some(payload) = self.source.next()? else {
             course.end = Some(End::Source);
             return Ok(false);
         };
         let mut data = payload.json;
         let mut key = String::new();
-        let explicit_hash = self.keys.choose(sequence, offset_us, &data, &mut key);
+        let explicit_hash = self.keys.choose(k, offset_us, &data, &mut key);
         course.keys.add(&key);
-        course.fingerprint.add(&data, &key, explicit_hash, offset_us);
+        course.fingerprint.add(&RecordPrint {
+            payload: &data,
+            key: &key,
+            explicit_hash_key: explicit_hash,
+            offset_us,
+            k,
+        });
         let due_us = self.first_due_us.saturating_add(offset_us);
         course.window.made(due_us);
         self.stamper
-            .stamp(&mut data, payload.txn_timestamp, sequence, due_us)
-            .map_err(|source| LoadError::Stamp { sequence, source })?;
+            .stamp(&mut data, payload.txn_timestamp, k, due_us)
+            .map_err(|source| LoadError::Stamp { sequence: k, source })?;
         course.next = Some(Made { meta: RecordMeta { sequence, due_us }, data, key, explicit_hash });
         course.next_sequence += 1;
         course.last_due_us = offset_us;
@@ -328,7 +347,7 @@ impl Pacer {
             window: course.window,
             schedule_us: schedule_us.min(total_us).max(1),
             rejected_rows: self.source.rejected_rows(),
-            fingerprint: course.fingerprint.hex(),
+            fingerprint: course.fingerprint,
             keys: course.keys,
             interrupted: course.end == Some(End::Stopped),
             failure: None,
@@ -352,29 +371,6 @@ impl Pacer {
                 std::hint::spin_loop();
             }
         }
-    }
-}
-
-/// The running hash of what is sent, before stamping: equal for equal seeds whatever the run's id and start.
-#[derive(Default)]
-struct Fingerprint(Sha256);
-
-impl Fingerprint {
-    fn add(&mut self, payload: &[u8], key: &str, explicit_hash: Option<u128>, offset_us: u64) {
-        // Lengths keep payload and key apart: without them ("ab", "c") and ("a", "bc") would be one.
-        self.0.update((payload.len() as u64).to_le_bytes());
-        self.0.update(payload);
-        self.0.update((key.len() as u64).to_le_bytes());
-        self.0.update(key.as_bytes());
-        // Nothing for none: the fingerprints of loads without hash keys stay what they were.
-        if let Some(explicit_hash) = explicit_hash {
-            self.0.update(explicit_hash.to_le_bytes());
-        }
-        self.0.update(offset_us.to_le_bytes());
-    }
-
-    fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -431,6 +427,7 @@ mod tests {
         let pacer = Pacer {
             source: Box::new(Counting { next: 0, end: source_end }),
             schedule: Schedule::new(&load, 1),
+            slice: Slice::default(),
             keys: KeyPlan::new(&keys, &[], 1, &Default::default()).unwrap(),
             stamper: Stamper::new("run"),
             limits: Limits { entries: 10, bytes: 1 << 20 },
@@ -542,11 +539,22 @@ mod tests {
         };
         assert_eq!(of(1_000.0), of(1_000.0));
         assert_ne!(of(1_000.0), of(2_000.0));
-        let mut ab = Fingerprint::default();
-        ab.add(b"ab", "c", None, 0);
-        let mut a = Fingerprint::default();
-        a.add(b"a", "bc", None, 0);
-        assert_ne!(ab.hex(), a.hex());
+    }
+
+    #[test]
+    fn the_records_of_all_workers_are_those_of_one() {
+        let of = |slice| {
+            let Setup { mut pacer, bare, stop: _stop } = setup(1_000.0, 20, 0, u64::MAX, 0);
+            pacer.slice = slice;
+            let account = pacer.spawn().unwrap();
+            bare.take_all();
+            account.blocking_recv().unwrap()
+        };
+        let workers: Vec<_> = (0..3).map(|index| of(Slice::new(index, 3).unwrap())).collect();
+        let mut sum = Fingerprint::default();
+        workers.iter().for_each(|paced| sum.merge(paced.fingerprint));
+        assert_eq!(sum, of(Slice::default()).fingerprint);
+        assert_eq!(workers.iter().map(|paced| paced.due).collect::<Vec<_>>(), [7, 7, 6]);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::sync::{
 
 use millrace_reports::record::LatencyInterval;
 
-use crate::schedule::Schedule;
+use crate::{schedule::Schedule, slice::Slice};
 
 /// The counts of one load, shared.
 #[derive(Debug, Default)]
 pub struct LoadProgress {
-    schedule: OnceLock<(Schedule, u64)>,
+    schedule: OnceLock<(Schedule, Slice, u64)>,
     offered: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
@@ -67,19 +67,20 @@ impl LoadProgress {
             response_p99_us: self.response_p99_us.load(Relaxed),
             ..ProgressSnapshot::default()
         };
-        if let Some((schedule, first_due_us)) = self.schedule.get() {
+        if let Some((schedule, slice, first_due_us)) = self.schedule.get() {
             let offset_us = now_us.saturating_sub(*first_due_us);
             snapshot.schedule_us = schedule.total_us();
             snapshot.elapsed_us = offset_us.min(schedule.total_us());
-            snapshot.due = schedule.expected_by(offset_us) as u64;
-            snapshot.target_rate = if now_us < *first_due_us { 0.0 } else { schedule.rate_at(offset_us) };
+            let workers = f64::from(slice.count());
+            snapshot.due = (schedule.expected_by(offset_us) / workers) as u64;
+            snapshot.target_rate = if now_us < *first_due_us { 0.0 } else { schedule.rate_at(offset_us) / workers };
         }
         snapshot
     }
 
-    pub(crate) fn begin(&self, schedule: Schedule, first_due_us: u64) {
+    pub(crate) fn begin(&self, schedule: Schedule, slice: Slice, first_due_us: u64) {
         // A progress that is used for a second load keeps the first one's schedule.
-        let _ = self.schedule.set((schedule, first_due_us));
+        let _ = self.schedule.set((schedule, slice, first_due_us));
     }
 
     pub(crate) fn add_offered(&self, records: u64) {
@@ -118,7 +119,7 @@ mod tests {
         load.stages = vec![Stage { rate: 100.0, duration: Span::from_secs(10) }];
         let progress = LoadProgress::default();
         assert_eq!(progress.snapshot(5), ProgressSnapshot::default());
-        progress.begin(Schedule::new(&load, 1), 1_000_000);
+        progress.begin(Schedule::new(&load, 1), Slice::default(), 1_000_000);
         progress.add_offered(7);
         let before = progress.snapshot(999_999);
         assert_eq!((before.due, before.elapsed_us, before.target_rate), (0, 0, 0.0));

@@ -7,7 +7,7 @@ use millrace_reports::{
     latency::LatencyLog,
     record::{
         Aggregation, EventRecord, HarnessRecord, HopLatency, LedgerShard, LoadInterval, LoadRecord, LoadWindow, Packed,
-        ShardLoad, SkewRecord,
+        ShardLoad, SkewRecord, WorkerRecord,
     },
     window::MeasuredWindow,
 };
@@ -20,6 +20,7 @@ use crate::{
     consumer::{Consumed, Consumer, Patience},
     error::LoadError,
     events::Events,
+    fingerprint::Fingerprint,
     harness::{HarnessMeter, LoadEvidence, MAX_EXCESS_LAG_P99_US},
     keys::KeyPlan,
     ledger::Ledger,
@@ -31,13 +32,14 @@ use crate::{
     schedule::Schedule,
     shards::{self, ShardMap},
     skew::skew,
+    slice::Slice,
     source::{self, PayloadSource},
     stamp::Stamper,
     timeline::Timeline,
 };
 
-/// How far ahead the first due time is, so that every part is at its place.
-const LEAD_US: u64 = 50_000;
+/// How far ahead of a load that is prepared its first due time is: the pacer has yet to make its first call.
+pub const LEAD_US: u64 = 20_000;
 /// How far before the load the consumer begins to read. A fixed LATEST would race with the first record, and the
 /// stream's clock may be behind ours; records of others in between are told by their run.
 const READ_BACK_US: u64 = 60_000_000;
@@ -57,8 +59,11 @@ pub struct LoadPlan {
     pub stream: StreamClient,
     /// Whether records are read back. When they are not, nothing is said about what the stream kept.
     pub reads_back: bool,
-    /// The run's latency log. When its origin is still ahead once all is prepared, it is the first due time; otherwise
-    /// the load begins at once.
+    /// Which of the schedule's records this worker sends.
+    pub slice: Slice,
+    /// When the stream became usable, microseconds since 1970.
+    pub ready_us: u64,
+    /// The run's latency log; its origin becomes the first due time.
     pub log: Arc<LatencyLog>,
     /// Length of the intervals of every course over time.
     pub interval: Duration,
@@ -87,10 +92,12 @@ pub struct LoadOutcome {
     pub read: u64,
     /// Records of other runs and producers that were read.
     pub foreign: u64,
+    /// Records of this run that were read and that another worker sent.
+    pub siblings: u64,
     /// How the harness itself did.
     pub harness: HarnessRecord,
-    /// SHA-256 (hex) over payload, key and due offset of every record, before stamping.
-    pub fingerprint: String,
+    /// The fingerprint of what was sent, before stamping.
+    pub fingerprint: Fingerprint,
     /// Whether the caller stopped the load before its end.
     pub interrupted: bool,
     /// Why the load could not go on; everything else here is what was known by then.
@@ -99,15 +106,29 @@ pub struct LoadOutcome {
     pub first_due_us: u64,
 }
 
-/// Runs a load to its end, or until `stop` becomes true; then what is under way is finished and accounted for.
+/// A load with everything at its place: the source open, the stream's shards known, connections up, the consumer reading.
+pub struct PreparedLoad {
+    plan: LoadPlan,
+    schedule: Schedule,
+    source: Box<dyn PayloadSource>,
+    keys: KeyPlan,
+    shard_map: ShardMap,
+    live: Arc<LiveShards>,
+    consumer: Option<Consumer>,
+    producer: Producer,
+    settings: Settings,
+    timeline: Arc<Timeline>,
+    progress: Arc<LoadProgress>,
+    /// Stops pacer and producer, and how they hear of it.
+    halt: watch::Sender<bool>,
+    halted: watch::Receiver<bool>,
+}
+
+/// Prepares a load, so that between its start and its first record there is nothing left to wait for.
 ///
 /// # Errors
 /// [`LoadError`]; see [`LoadError::is_configuration`].
-pub fn run(
-    plan: LoadPlan,
-    progress: Arc<LoadProgress>,
-    stop: watch::Receiver<bool>,
-) -> BoxFuture<'static, Result<LoadOutcome, LoadError>> {
+pub fn prepare(plan: LoadPlan, progress: Arc<LoadProgress>) -> BoxFuture<'static, Result<PreparedLoad, LoadError>> {
     Box::pin(async move {
         let scenario = Arc::clone(&plan.scenario);
         let schedule = Schedule::new(&staged_load(&scenario), scenario.seed);
@@ -117,12 +138,13 @@ pub fn run(
         let keys = open_keys(&scenario, shard_map.clone()).await?;
 
         let clock = plan.clock;
-        let mut consumer = plan.reads_back.then(|| {
+        let consumer = plan.reads_back.then(|| {
             Consumer::start(
                 stream.clone(),
                 scenario.stream.consumer_poll.duration(),
                 Start::AtTimestamp(clock.now_us().saturating_sub(READ_BACK_US)),
                 &plan.run_id,
+                plan.slice,
                 clock,
                 &plan.log,
                 plan.interval,
@@ -136,8 +158,8 @@ pub fn run(
             PutCall::PutRecords => Api::put_records(&stream.stream),
             PutCall::PutRecord => Api::put_record(&stream.stream),
         };
-        let settings = Settings::new(&scenario.load, scenario.seed, &api);
-        let linger_us = scenario.load.linger.as_us();
+        // Workers that share a seed must not try again in step.
+        let settings = Settings::new(&scenario.load, scenario.seed.wrapping_add(plan.slice.index().into()), &api);
         // A part that fails stops the others, as the caller does.
         let (halt, halted) = watch::channel(false);
         let books = Books {
@@ -147,22 +169,79 @@ pub fn run(
         };
         let live = Arc::new(LiveShards::new(shard_map.clone()));
         let shards = Arc::clone(&live);
-        let aggregate_bytes = usize::try_from(scenario.load.aggregate_bytes.bytes()).unwrap_or(usize::MAX);
-        let packer = scenario.load.aggregate.then(|| Packer::new(Arc::clone(&live), aggregate_bytes));
-        let mut producer = Producer::start(settings, api, stream.clone(), shards, clock, halted.clone(), books)?;
+        let mut producer = Producer::start(settings, api, stream, shards, clock, halted.clone(), books)?;
         producer.opened().await;
+        Ok(PreparedLoad {
+            plan,
+            schedule,
+            source,
+            keys,
+            shard_map,
+            live,
+            consumer,
+            producer,
+            settings,
+            timeline,
+            progress,
+            halt,
+            halted,
+        })
+    })
+}
 
-        let first_due_us = plan.log.origin_us().max(clock.now_us() + LEAD_US);
+/// Prepares a load and runs it from the origin of its log on, or as soon as it is ready.
+///
+/// # Errors
+/// [`LoadError`]; see [`LoadError::is_configuration`].
+pub fn run(
+    plan: LoadPlan,
+    progress: Arc<LoadProgress>,
+    stop: watch::Receiver<bool>,
+) -> BoxFuture<'static, Result<LoadOutcome, LoadError>> {
+    Box::pin(async move {
+        let (log, clock) = (Arc::clone(&plan.log), plan.clock);
+        let prepared = prepare(plan, progress).await?;
+        let soonest_us = clock.now_us() + LEAD_US;
+        prepared.run(log.begin(soonest_us).max(soonest_us), stop).await
+    })
+}
+
+impl PreparedLoad {
+    /// Runs the load from `first_due_us` (wall clock, microseconds since 1970) to its end, or until `stop` becomes true;
+    /// then what is under way is finished and accounted for.
+    ///
+    /// # Errors
+    /// [`LoadError`]; see [`LoadError::is_configuration`].
+    pub fn run(
+        self,
+        first_due_us: u64,
+        stop: watch::Receiver<bool>,
+    ) -> BoxFuture<'static, Result<LoadOutcome, LoadError>> {
+        Box::pin(self.run_unboxed(first_due_us, stop))
+    }
+
+    async fn run_unboxed(self, first_due_us: u64, mut stop: watch::Receiver<bool>) -> Result<LoadOutcome, LoadError> {
+        let Self { plan, schedule, source, keys, shard_map, live, mut consumer, mut producer, .. } = self;
+        let (settings, timeline, progress, halt, halted) =
+            (self.settings, self.timeline, self.progress, self.halt, self.halted);
+        let (scenario, clock, slice) = (Arc::clone(&plan.scenario), plan.clock, plan.slice);
+        let linger_us = scenario.load.linger.as_us();
+        plan.log.begin(first_due_us);
         timeline.begin(first_due_us);
         let (warm_up_us, cool_down_us) = (scenario.load.warm_up.as_us(), scenario.load.cool_down.as_us());
         let window = MeasuredWindow::new(first_due_us, schedule.total_us(), warm_up_us, cool_down_us);
         plan.log.measure_within(window);
-        progress.begin(schedule.clone(), first_due_us);
-        let events = Events::start(&scenario.event, stream, live, clock, first_due_us);
+        let aggregate_bytes = usize::try_from(scenario.load.aggregate_bytes.bytes()).unwrap_or(usize::MAX);
+        let packer = scenario.load.aggregate.then(|| Packer::new(Arc::clone(&live), aggregate_bytes));
+        progress.begin(schedule.clone(), slice, first_due_us);
+        // What is done to the stream is done once: by the first worker.
+        let events = if slice.index() == 0 { &scenario.event[..] } else { &[] };
+        let events = Events::start(events, plan.stream.clone(), live, clock, first_due_us);
         let meter = HarnessMeter::start(clock, first_due_us, plan.interval, Arc::clone(&plan.log))?;
         let pacer = Pacer {
             source,
             schedule,
+            slice,
             keys: keys.clone(),
             stamper: Stamper::new(&plan.run_id),
             limits: settings.limits,
@@ -183,7 +262,6 @@ pub fn run(
         let paced = pacer.spawn().map_err(|source| LoadError::Thread { thread: "pacer", source })?;
 
         let mut failure = None;
-        let mut stop = stop;
         let mut halting = false;
         let mut produced = loop {
             tokio::select! {
@@ -222,6 +300,7 @@ pub fn run(
         let interrupted = paced.interrupted && failure.is_none();
 
         let end_us = produced.counts.last_ack_us.max(first_due_us);
+        let first_send_us = Some(produced.counts.first_send_us).filter(|us| *us > 0);
         let intervals = timeline.finish(end_us);
         // Placing a million names takes a moment.
         let summed = tokio::task::spawn_blocking(move || {
@@ -232,9 +311,19 @@ pub fn run(
             let account = (shards, skew, events);
             outcome(&scenario, first_due_us, intervals, account, paced, produced, consumed, harness)
         });
-        let outcome = summed.await.map_err(|_| LoadError::Stopped { part: "account" })?;
+        let mut outcome = summed.await.map_err(|_| LoadError::Stopped { part: "account" })?;
+        outcome.record.first_send_after_ready_us = first_send_us.map(|sent_us| sent_us.saturating_sub(plan.ready_us));
+        tracing::debug!(us = outcome.record.first_send_after_ready_us, "first send after the stream was ready");
+        if !slice.is_whole() {
+            let (index, count, siblings) = (slice.index(), slice.count(), outcome.siblings);
+            outcome.record.worker = Some(WorkerRecord { index, count, siblings });
+            // The ledger counts the worker's own records; what it names is a number in the schedule.
+            for (first, last) in &mut outcome.lost_ranges {
+                (*first, *last) = (slice.k(*first), slice.k(*last));
+            }
+        }
         Ok(LoadOutcome { interrupted, failure, ..outcome })
-    })
+    }
 }
 
 /// Resolves when the consumer has failed; never without one.
@@ -281,8 +370,8 @@ fn outcome(
     let elapsed_us = counts.last_ack_us.saturating_sub(first_due_us);
     // Without a consumer nothing was seen, and nothing is missed either.
     let account = consumed.as_ref().map(|c| c.ledger.account(&produced.accepted)).unwrap_or_default();
-    let (ledger, foreign, packed, read_latency, order) =
-        consumed.map_or_else(Default::default, |c| (c.ledger, c.foreign, c.packed, c.latency.to_vec(), c.order));
+    let (ledger, foreign, siblings, packed, read_latency, order) = consumed
+        .map_or_else(Default::default, |c| (c.ledger, c.foreign, c.siblings, c.packed, c.latency.to_vec(), c.order));
     let accepted_by_shard = produced.shards.iter().map(|(shard, c)| (Arc::clone(shard), c.accepted)).collect();
     let record = LoadRecord {
         arrival: arrival_name(scenario.load.arrival).to_owned(),
@@ -309,6 +398,8 @@ fn outcome(
         skew: Some(skew),
         events,
         aggregation: Aggregation { sent: packed_by(scenario, &counts), read: packed },
+        first_send_after_ready_us: None,
+        worker: None,
     };
     LoadOutcome {
         record,
@@ -320,6 +411,7 @@ fn outcome(
         shards: ledger.shard_rows(&accepted_by_shard),
         read: ledger.seen().len(),
         foreign,
+        siblings,
         harness,
         fingerprint: paced.fingerprint,
         interrupted: paced.interrupted,
@@ -402,6 +494,8 @@ mod tests {
             run_dir: folder.to_owned(),
             stream,
             reads_back: true,
+            slice: Slice::default(),
+            ready_us: clock.now_us(),
             log: LatencyLog::discard(clock.now_us() + 100_000),
             interval: Duration::from_millis(200),
             clock,
@@ -417,7 +511,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let load = json!({"stages": [{"rate": 2000.0, "for": "400ms"}], "retry_base": "20ms", "arrival": "constant"});
         let plan = plan(&fake, folder.path(), load).await;
-        let (origin_us, progress) = (plan.log.origin_us(), Arc::new(LoadProgress::default()));
+        let (origin_us, progress) = (plan.log.begin(0), Arc::new(LoadProgress::default()));
         let (_stop, stop) = watch::channel(false);
         let outcome = run(plan, Arc::clone(&progress), stop).await.unwrap();
 
@@ -436,7 +530,8 @@ mod tests {
         let by_shard: u64 = record.refusals.iter().filter(|r| r.shard.is_some()).map(|r| r.refusals).sum();
         assert_eq!(by_shard, 2);
         assert!(outcome.latency.iter().all(|hop| hop.count == 800), "every hop timed every record");
-        assert_eq!(outcome.fingerprint.len(), 64);
+        assert!(record.first_send_after_ready_us.is_some_and(|us| us > 0 && us < 60_000_000), "{record:?}");
+        assert_eq!(record.worker, None);
         let snapshot = progress.snapshot(origin_us + 10_000_000);
         assert_eq!((snapshot.due, snapshot.offered, snapshot.accepted, snapshot.read), (800, 800, 800, 800));
     }
@@ -462,6 +557,47 @@ mod tests {
         assert!(response.outside.unwrap().max_us >= 300_000);
         let by_shard = outcome.record.shards.iter().filter_map(|shard| shard.response);
         assert_eq!(by_shard.map(|response| response.count).sum::<u64>(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn workers_of_one_run_send_it_once_and_know_each_others_records() {
+        let fake = FakeKinesis::start(3).await;
+        let load = json!({"stages": [{"rate": 2000.0, "for": "200ms"}], "arrival": "constant"});
+        let folder = tempfile::tempdir().unwrap();
+        let mut sum = Fingerprint::default();
+        let (mut accepted, mut siblings) = (0, 0);
+        for index in 0..3 {
+            let mut plan = plan(&fake, folder.path(), load.clone()).await;
+            plan.slice = Slice::new(index, 3).unwrap();
+            let (_stop, stop) = watch::channel(false);
+            let outcome = run(plan, Arc::default(), stop).await.unwrap();
+            assert_eq!((outcome.lost, outcome.duplicated, outcome.unacknowledged, outcome.foreign), (0, 0, 0, 0));
+            assert_eq!(outcome.read, outcome.record.accepted);
+            // One after the other: each finds on the stream what those before it sent.
+            siblings += accepted;
+            let worker = WorkerRecord { index, count: 3, siblings: accepted };
+            assert_eq!((outcome.record.worker, outcome.siblings), (Some(worker), accepted));
+            accepted += outcome.record.accepted;
+            sum.merge(outcome.fingerprint);
+        }
+        assert_eq!((accepted, siblings), (400, 134 + 267));
+        let (_stop, stop) = watch::channel(false);
+        let alone = FakeKinesis::start(3).await;
+        let one = run(plan(&alone, folder.path(), load).await, Arc::default(), stop).await.unwrap();
+        assert_eq!(sum, one.fingerprint);
+    }
+
+    #[tokio::test]
+    async fn what_a_worker_lost_is_named_by_its_number_in_the_schedule() {
+        let fake = FakeKinesis::start(1).await;
+        fake.lose("\"millrace_seq\":7,");
+        let folder = tempfile::tempdir().unwrap();
+        let load = json!({"stages": [{"rate": 100.0, "for": "200ms"}], "arrival": "constant"});
+        let mut plan = plan(&fake, folder.path(), load).await;
+        plan.slice = Slice::new(1, 3).unwrap();
+        let (_stop, stop) = watch::channel(false);
+        let outcome = run(plan, Arc::default(), stop).await.unwrap();
+        assert_eq!((outcome.lost, outcome.lost_ranges, outcome.record.accepted), (1, vec![(7, 7)], 7));
     }
 
     #[tokio::test]

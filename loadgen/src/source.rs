@@ -38,6 +38,20 @@ pub trait PayloadSource: Send {
     /// [`SourceError`] when the source cannot go on; single bad rows are rejected and skipped, not errors.
     fn next(&mut self) -> Result<Option<Payload>, SourceError>;
 
+    /// Leaves out the next `count` payloads, which are another worker's; so are the rows before them that cannot be
+    /// read. A source that ends meanwhile says so with the next [`next`](Self::next).
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    fn skip(&mut self, count: u64) -> Result<(), SourceError> {
+        for _ in 0..count {
+            if self.next()?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Rows that could not be read and were written to `rejects.ndjson` so far. Zero for sources that are not files.
     fn rejected_rows(&self) -> u64;
 

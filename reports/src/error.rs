@@ -22,6 +22,16 @@ pub enum ReportError {
         /// Why.
         reason: String,
     },
+    /// A line of a latency log is not as Millrace writes it.
+    #[error("{}: line {line}: {reason}", path.display())]
+    LogLine {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file is not a run record: not JSON, cut off, or of another shape.
     #[error("{}: not a run record: {source}", path.display())]
     NotARecord {

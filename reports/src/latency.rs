@@ -5,11 +5,15 @@
 //! exactly the sum of the intervals, because both come from the same records. Records due in warm-up or cool-down have a
 //! tag and a total of their own, `<hop>_outside`, and never mix with the ones that are judged.
 
+mod join;
+mod read;
+
 use std::{
+    fmt,
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -24,6 +28,9 @@ use crate::{
     record::{CurvePoint, HopLatency, LatencyInterval, OutsideLatency},
     window::MeasuredWindow,
 };
+
+pub use join::{JoinedLatency, join};
+pub use read::{LoggedInterval, LoggedLatency};
 
 /// Largest latency told apart, in microseconds: one day. Anything above is counted at the top and reported as clamped.
 pub const MAX_LATENCY_US: u64 = 86_400_000_000;
@@ -45,43 +52,48 @@ pub fn histogram() -> Histogram<u64> {
 #[derive(Debug)]
 pub struct LatencyLog {
     path: PathBuf,
-    origin_us: u64,
+    origin_us: OnceLock<u64>,
     window: OnceLock<MeasuredWindow>,
     file: Mutex<Option<BufWriter<File>>>,
 }
 
 impl LatencyLog {
-    /// Creates the log; `origin_us` (wall clock, microseconds since 1970) is the base of every start in it.
+    /// Creates the log. What it counts from is said later, once, with [`begin`](Self::begin).
     ///
     /// # Errors
     /// [`ReportError::Io`] when the file cannot be written.
-    pub fn create(path: &Path, origin_us: u64) -> Result<Arc<Self>, ReportError> {
+    pub fn create(path: &Path) -> Result<Arc<Self>, ReportError> {
         let open = || -> std::io::Result<BufWriter<File>> {
             let mut file = BufWriter::new(File::create(path)?);
             writeln!(file, "#[Histogram log format version 1.3]")?;
-            writeln!(file, "#[BaseTime: {:.3} (seconds since epoch)]", origin_us as f64 / 1e6)?;
-            writeln!(file, "#[StartTime: {:.3} (seconds since epoch)]", origin_us as f64 / 1e6)?;
-            writeln!(file, "#[Values are microseconds; Interval_Max is in milliseconds]")?;
-            writeln!(
-                file,
-                "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\""
-            )?;
             Ok(file)
         };
         let file = open().map_err(|source| ReportError::Io { path: path.to_owned(), source })?;
-        Ok(Arc::new(Self { path: path.to_owned(), origin_us, window: OnceLock::new(), file: Mutex::new(Some(file)) }))
+        let (origin_us, window, file) = (OnceLock::new(), OnceLock::new(), Mutex::new(Some(file)));
+        Ok(Arc::new(Self { path: path.to_owned(), origin_us, window, file }))
     }
 
     /// A log that keeps nothing, for a leg without a run folder.
     #[must_use]
     pub fn discard(origin_us: u64) -> Arc<Self> {
-        Arc::new(Self { path: PathBuf::new(), origin_us, window: OnceLock::new(), file: Mutex::new(None) })
+        let (origin_us, window, file) = (OnceLock::from(origin_us), OnceLock::new(), Mutex::new(None));
+        Arc::new(Self { path: PathBuf::new(), origin_us, window, file })
     }
 
-    /// The wall clock that intervals count from, microseconds since 1970.
-    #[must_use]
-    pub fn origin_us(&self) -> u64 {
-        self.origin_us
+    /// Fixes the base of every start in the log, `origin_us` (wall clock, microseconds since 1970), and gives the one
+    /// that holds: only the first counts. A record that comes before it fixes the base at its own time.
+    pub fn begin(&self, origin_us: u64) -> u64 {
+        *self.origin_us.get_or_init(|| {
+            if let Some(file) = self.lock().as_mut() {
+                // A disk that refuses this refuses the first interval too, which says so.
+                let _ = write_head(file, origin_us);
+            }
+            origin_us
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<BufWriter<File>>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says which due times are judged, before the first record is due. Without it all are.
@@ -105,16 +117,16 @@ impl LatencyLog {
         length: Duration,
         values: &Histogram<u64>,
     ) -> Result<(), ReportError> {
-        let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.lock();
         let Some(file) = guard.as_mut() else { return Ok(()) };
         let mut encoded = Vec::new();
         V2DeflateSerializer::new()
             .serialize(values, &mut encoded)
             .map_err(|e| ReportError::Histogram { tag: tag.to_owned(), reason: e.to_string() })?;
         let line = format!(
-            "Tag={tag},{:.3},{:.3},{:.3},{}",
-            start_us as f64 / 1e6,
-            length.as_secs_f64(),
+            "Tag={tag},{},{},{:.3},{}",
+            Seconds(start_us),
+            Seconds(u64::try_from(length.as_micros()).unwrap_or(u64::MAX)),
             values.max() as f64 / 1e3,
             base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &encoded)
         );
@@ -126,7 +138,7 @@ impl LatencyLog {
     /// # Errors
     /// [`ReportError::Io`] when the disk refuses.
     pub fn sync(&self) -> Result<(), ReportError> {
-        let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.lock();
         let Some(file) = guard.as_mut() else { return Ok(()) };
         file.flush()
             .and_then(|()| file.get_ref().sync_all())
@@ -156,6 +168,24 @@ impl Part {
             unreachable!("both histograms have the same bounds");
         }
         self.current.reset();
+    }
+}
+
+/// The lines before the first interval. Six decimals are all that a start has: it is in microseconds.
+fn write_head(file: &mut BufWriter<File>, origin_us: u64) -> std::io::Result<()> {
+    let seconds = Seconds(origin_us);
+    writeln!(file, "#[BaseTime: {seconds} (seconds since epoch)]")?;
+    writeln!(file, "#[StartTime: {seconds} (seconds since epoch)]")?;
+    writeln!(file, "#[Values are microseconds; Interval_Max is in milliseconds]")?;
+    writeln!(file, "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"")
+}
+
+/// Microseconds, written as seconds without going through a float.
+struct Seconds(u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }
 
@@ -203,7 +233,7 @@ impl HopRecorder {
         if count == 0 {
             return;
         }
-        let index = seen_us.saturating_sub(self.log.origin_us) / self.interval_us;
+        let index = seen_us.saturating_sub(self.log.begin(seen_us)) / self.interval_us;
         if index > self.index {
             self.close_interval();
             self.index = index;
@@ -221,6 +251,22 @@ impl HopRecorder {
             false => self.outside.get_or_insert_with(|| Box::new(Part::new())),
         };
         part.current.saturating_record_n(value, count);
+    }
+
+    /// The hop it takes.
+    pub(crate) fn hop(&self) -> Hop {
+        self.hop
+    }
+
+    /// Takes a whole interval that was measured elsewhere: number `index` from the log's origin on.
+    pub(crate) fn record_interval(&mut self, index: u64, values: &Histogram<u64>) {
+        if index > self.index {
+            self.close_interval();
+            self.index = index;
+        }
+        if self.judged.current.add(values).is_err() {
+            unreachable!("both histograms have the same bounds");
+        }
     }
 
     /// How many records were taken, those outside the window included.
@@ -355,7 +401,8 @@ mod tests {
     fn intervals_in_the_log_sum_exactly_to_the_total() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latency.hlog");
-        let log = LatencyLog::create(&path, ORIGIN_US).unwrap();
+        let log = LatencyLog::create(&path).unwrap();
+        log.begin(ORIGIN_US);
         let mut recorder = HopRecorder::new(Hop::Lag, Arc::clone(&log), Duration::from_secs(1));
         for k in 0..5_000_u64 {
             recorder.record(0, ORIGIN_US + k * 1_000, i64::try_from(k * k % 7_919).unwrap(), 1 + k % 3);

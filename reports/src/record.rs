@@ -68,7 +68,7 @@ pub struct RunRecord {
 /// Who ran what, when and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunInfo {
-    /// The run's id: `<scenario>-<UTC start>-<4 hex of seed and start>`.
+    /// The run's id, which all its workers share: `<scenario>-<UTC start>-<4 hex of seed and start>`, or as it was given.
     pub id: String,
     /// The scenario's name.
     pub scenario: String,
@@ -84,7 +84,8 @@ pub struct RunInfo {
     pub millrace_version: String,
     /// The seed of every draw.
     pub seed: u64,
-    /// SHA-256 (hex) over payload, key and due offset of every record sent, before stamping: equal for equal seeds.
+    /// Sum modulo 2^256 (hex) of the SHA-256 of every record sent: payload before stamping, key, due offset and number.
+    /// Equal for equal seeds; those of all workers add up to the one of a single generator.
     pub fingerprint: String,
     /// What was loaded: `local` or the endpoint's host, never credentials.
     pub target: String,

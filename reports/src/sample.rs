@@ -172,6 +172,8 @@ pub(crate) fn zero() -> RunRecord {
             response: None,
         }],
         aggregation: Aggregation::default(),
+        first_send_after_ready_us: None,
+        worker: None,
     };
     record.latency = Hop::ALL
         .map(|hop| HopLatency {
@@ -340,6 +342,8 @@ fn load(accepted: u64, shards: &[ShardLoad]) -> LoadRecord {
         events: vec![split(shards)],
         aggregation: Aggregation::default(),
         pooled_response: Some(PooledResponse { count: 4_498, p50_us: 12_000, p99_us: 39_000, max_us: 90_000 }),
+        first_send_after_ready_us: Some(61_000),
+        worker: None,
     }
 }
 

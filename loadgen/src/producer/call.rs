@@ -11,7 +11,7 @@ use crate::wire::connection::Broken;
 /// Records of an entry, as the ledger and the histograms know them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RecordMeta {
-    /// Its place in the schedule.
+    /// Its place among the records of its worker's slice.
     pub(crate) sequence: u64,
     /// When it was due, microseconds since 1970.
     pub(crate) due_us: u64,

@@ -55,6 +55,8 @@ pub(crate) struct Counts {
     pub(crate) in_flight_waits: u64,
     pub(crate) longest_wait_us: u64,
     pub(crate) last_ack_us: u64,
+    /// When the first call went out; zero when none did.
+    pub(crate) first_send_us: u64,
 }
 
 /// The producer's account of a finished load.
@@ -150,6 +152,8 @@ impl Tally {
     /// Counts records that were sent for the first time.
     pub(super) fn sent_first(&mut self, records: &[RecordMeta], send_us: u64) {
         self.counts.sent += records.len() as u64;
+        let first_us = self.counts.first_send_us;
+        self.counts.first_send_us = if first_us == 0 { send_us } else { first_us.min(send_us) };
         for record in records {
             self.recorders.lag.record(record.due_us, send_us, since(send_us, record.due_us), 1);
         }

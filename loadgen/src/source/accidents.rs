@@ -75,6 +75,15 @@ impl AccidentRows {
     /// # Errors
     /// [`SourceError::Io`] when the file cannot be read or `rejects.ndjson` cannot be written.
     pub fn next_row(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+        self.row(true)
+    }
+
+    /// Passes over the next readable row. What is rejected on the way is left to whoever takes that row.
+    fn skip_row(&mut self) -> Result<bool, SourceError> {
+        self.row(false).map(|row| row.is_some())
+    }
+
+    fn row(&mut self, note_rejects: bool) -> Result<Option<Vec<u8>>, SourceError> {
         loop {
             let frame = self.frames.next().map_err(|source| SourceError::Io { path: self.path.clone(), source })?;
             let Some(frame) = frame else { return Ok(None) };
@@ -84,7 +93,8 @@ impl AccidentRows {
                     self.json_bytes = json.len();
                     return Ok(Some(json));
                 }
-                Err(rejection) => self.rejects.add(&frame, &rejection)?,
+                Err(rejection) if note_rejects => self.rejects.add(&frame, &rejection)?,
+                Err(_) => {}
             }
         }
     }
@@ -143,6 +153,18 @@ impl PayloadSource for Accidents {
                 (None, AtEnd::Loop) => self.rows.rewind()?,
             }
         }
+    }
+
+    fn skip(&mut self, count: u64) -> Result<(), SourceError> {
+        let mut left = count;
+        while left > 0 {
+            match (self.rows.skip_row()?, self.at_end) {
+                (true, _) => left -= 1,
+                (false, AtEnd::Stop) => break,
+                (false, AtEnd::Loop) => self.rows.rewind()?,
+            }
+        }
+        Ok(())
     }
 
     fn rejected_rows(&self) -> u64 {

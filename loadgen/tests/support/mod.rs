@@ -15,7 +15,7 @@ use std::{
 };
 
 use millrace_loadgen::{
-    Clock, LoadOutcome, LoadPlan,
+    Clock, LoadOutcome, LoadPlan, Slice,
     client::{Endpoint, StreamClient, connect},
     clock::sharpen_timers,
 };
@@ -186,6 +186,8 @@ impl Trial {
                 run_dir: folder.path().to_owned(),
                 stream: StreamClient::new(&reached, "demo"),
                 reads_back: true,
+                slice: Slice::default(),
+                ready_us: clock.now_us(),
                 log: LatencyLog::discard(origin_us),
                 interval: self.interval,
                 clock,

@@ -64,6 +64,24 @@ pub struct LoadRecord {
     /// Response times of the shards that have none of their own; absent when every shard has.
     #[serde(default)]
     pub pooled_response: Option<PooledResponse>,
+    /// From the stream being usable to the first call, microseconds; absent when none went out. Of several workers the
+    /// longest.
+    #[serde(default)]
+    pub first_send_after_ready_us: Option<u64>,
+    /// Which worker of a run this is; absent when one generator sent everything, and in a merged record.
+    #[serde(default)]
+    pub worker: Option<WorkerRecord>,
+}
+
+/// One worker among those that share a schedule: it sends every record whose number leaves `index` when divided by `count`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerRecord {
+    /// Which worker, from 0.
+    pub index: u32,
+    /// How many workers there are.
+    pub count: u32,
+    /// Records of this run that it read and other workers had sent; they are in those workers' ledgers.
+    pub siblings: u64,
 }
 
 /// How far the records of a key kept their order.
@@ -187,4 +205,18 @@ pub struct ShardResponse {
     pub p99_us: u64,
     /// Largest, microseconds.
     pub max_us: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_from_before_there_were_workers_is_read() {
+        let mut old = serde_json::to_value(LoadRecord { due: 7, ..LoadRecord::default() }).unwrap();
+        let fields = old.as_object_mut().unwrap();
+        assert!(fields.remove("worker").is_some() && fields.remove("first_send_after_ready_us").is_some());
+        let read: LoadRecord = serde_json::from_value(old).unwrap();
+        assert_eq!((read.due, read.worker, read.first_send_after_ready_us), (7, None, None));
+    }
 }

@@ -297,3 +297,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn workers_share_the_rows_and_the_rejects_of_a_file_between_them() {
+    // Rejects before the first row, between rows and after the last one; two passes and a bit.
+    let mut rows: Vec<String> = (1..=7).map(row).collect();
+    for place in [7, 4, 4, 0] {
+        rows.insert(place, "A-bad,2".to_owned());
+    }
+    let (_folder, path) = write(&file(&rows));
+    let of = |slice: crate::slice::Slice| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut source = Accidents::open(&path, AtEnd::Loop, folder.path()).unwrap();
+        let taken: Vec<_> = (0..17_u64)
+            .filter_map(|k| slice.place(k).map(|place| (k, place)))
+            .map(|(k, place)| {
+                source.skip(slice.gap_before(place)).unwrap();
+                (k, source.next().unwrap().unwrap().json)
+            })
+            .collect();
+        source.finish().unwrap();
+        (taken, read_rejects(folder.path()).len(), source.rejected_rows())
+    };
+    let (alone, written, counted) = of(crate::slice::Slice::default());
+    assert_eq!((written, counted), (4, 4));
+    let parts: Vec<_> = (0..3).map(|index| of(crate::slice::Slice::new(index, 3).unwrap())).collect();
+    assert_eq!(parts.iter().map(|(_, written, _)| written).sum::<usize>(), 4);
+    assert_eq!(parts.iter().map(|(_, _, counted)| counted).sum::<u64>(), 4);
+    let mut together: Vec<_> = parts.into_iter().flat_map(|(taken, _, _)| taken).collect();
+    together.sort();
+    assert_eq!(together, alone);
+}
+
+#[test]
+fn skipping_past_the_end_of_a_file_ends_the_source() {
+    let (_folder, path) = write(&file(&[row(1), row(2)]));
+    let folder = tempfile::tempdir().unwrap();
+    let mut source = Accidents::open(&path, AtEnd::Stop, folder.path()).unwrap();
+    source.skip(5).unwrap();
+    assert_eq!(source.next().unwrap(), None);
+}

@@ -75,6 +75,11 @@ impl PayloadSource for Model {
         Ok(Some(Payload { json, txn_timestamp: false }))
     }
 
+    fn skip(&mut self, count: u64) -> Result<(), SourceError> {
+        self.next = self.next.saturating_add(count);
+        Ok(())
+    }
+
     fn rejected_rows(&self) -> u64 {
         0
     }
