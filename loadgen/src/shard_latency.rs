@@ -116,7 +116,10 @@ mod tests {
             latencies.record(5, 70, 2);
         }
         let (own, pooled) = latencies.finish();
-        assert_eq!(own.iter().map(|(shard, found)| (*shard, found.count)).collect::<Vec<_>>(), [(3, 10_000), (5, 20_000)]);
+        assert_eq!(
+            own.iter().map(|(shard, found)| (*shard, found.count)).collect::<Vec<_>>(),
+            [(3, 10_000), (5, 20_000)]
+        );
         for (got, want) in [(own[0].1.p50_us, 50_000.0), (own[0].1.p99_us, 99_000.0), (own[0].1.max_us, 100_000.0)] {
             assert!((got as f64 / want - 1.0).abs() < 0.01, "{got} {want}");
         }

@@ -441,7 +441,8 @@ mod tests {
     fn warm_up_and_cool_down_are_measured_apart_and_each_tag_sums_to_its_total() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latency.hlog");
-        let log = LatencyLog::create(&path, ORIGIN_US).unwrap();
+        let log = LatencyLog::create(&path).unwrap();
+        log.begin(ORIGIN_US);
         log.measure_within(MeasuredWindow::new(ORIGIN_US, 10_000_000, 3_000_000, 2_000_000));
         let mut recorder = HopRecorder::new(Hop::Response, Arc::clone(&log), Duration::from_secs(1));
         for k in 0..10_000_u64 {

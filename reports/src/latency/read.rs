@@ -190,7 +190,7 @@ mod tests {
         let log = LatencyLog::create(&path).unwrap();
         log.begin(ORIGIN_US);
         let mut recorder = HopRecorder::new(Hop::Lag, Arc::clone(&log), Duration::from_secs(1));
-        (0..1_000).for_each(|k| recorder.record(ORIGIN_US, k * k, 1));
+        (0..1_000).for_each(|k| recorder.record(0, ORIGIN_US, k * k, 1));
         recorder.finish().unwrap();
         log.sync().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -223,7 +223,7 @@ mod tests {
             let mut expected = std::collections::BTreeMap::new();
             let mut recorders = Hop::ALL.map(|hop| HopRecorder::new(hop, Arc::clone(&log), Duration::from_micros(interval_us)));
             for (hop, seen_us, latency_us, count) in records {
-                recorders[hop].record(ORIGIN_US + seen_us, latency_us, count);
+                recorders[hop].record(0, ORIGIN_US + seen_us, latency_us, count);
                 let key = (Hop::ALL[hop], seen_us / interval_us * interval_us);
                 expected.entry(key).or_insert_with(histogram).saturating_record_n((latency_us as u64).min(MAX_LATENCY_US), count);
             }
