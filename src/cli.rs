@@ -71,7 +71,8 @@ pub(crate) enum Command {
 pub(crate) struct ScenarioArgs {
     /// The scenario: a file, or the name of a shipped one.
     pub(crate) scenario: PathBuf,
-    /// Records per second. With several stages the fastest gets this rate and the others keep their proportion.
+    /// Records per second, or bytes where the load counts those. The fastest moment of all stages gets this rate, and the
+    /// others keep their proportion.
     #[arg(long, value_name = "R")]
     pub(crate) rate: Option<f64>,
     /// How long the load lasts, such as 30s; stages keep their proportion.

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
+use millrace_loadgen::timetable::Timetable;
 use millrace_reports::humanize;
-use millrace_scenarios::{Scenario, SourceKind, event::staged};
+use millrace_scenarios::{Scenario, SourceKind, event::rate_changes};
 
 use crate::failure::Failure;
 
@@ -12,10 +13,14 @@ const SHARD_HOUR_USD: f64 = 0.015;
 /// US dollars per million PUT payload units of 25 KiB, same page and date.
 const PUT_UNITS_USD_PER_MILLION: f64 = 0.014;
 
+/// Records per second and provisioned shard that AWS accepts at most.
+const SHARD_RECORDS_PER_SECOND: f64 = 1_000.0;
+
 /// An estimate and what it is made of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
-    /// Records the schedule holds on average.
+    /// Records the schedule holds on average. Where that follows from the records themselves, as many as the shards
+    /// accept.
     pub(crate) records: f64,
     /// Shard-hours, each begun hour counted whole.
     pub(crate) shard_hours: f64,
@@ -30,19 +35,30 @@ fn most_shards(scenario: &Scenario) -> u32 {
     scenario.stream.shards.max(asked).saturating_add(u32::try_from(splits).unwrap_or(u32::MAX))
 }
 
-/// Shard-hours and PUT payload units of the scenario's load. No record of the built-in sources exceeds one unit.
-pub(crate) fn estimate(scenario: &Scenario) -> Estimate {
-    let stages = staged(&scenario.load.stages, &scenario.event);
-    let seconds: f64 = stages.iter().map(|s| s.duration.as_secs_f64()).sum();
-    let records: f64 = stages.iter().map(|s| s.rate * s.duration.as_secs_f64()).sum();
-    let shard_hours = f64::from(most_shards(scenario)) * (seconds / 3600.0).ceil().max(1.0);
+/// Shard-hours and PUT payload units of the scenario's load; absent for a load that ends with its source, whose length
+/// nobody knows. No record of the built-in sources exceeds one unit.
+pub(crate) fn estimate(scenario: &Scenario) -> Option<Estimate> {
+    let timetable =
+        Timetable::new(&scenario.load, scenario.seed).with_rate_changes(&rate_changes(&scenario.event));
+    let seconds = timetable.total_us()? as f64 / 1e6;
+    let shards = f64::from(most_shards(scenario));
+    let records = match timetable.known() {
+        Some(schedule) => schedule.expected_total(),
+        None => shards * SHARD_RECORDS_PER_SECOND * seconds,
+    };
+    let shard_hours = shards * (seconds / 3600.0).ceil().max(1.0);
     let usd = shard_hours * SHARD_HOUR_USD + records / 1e6 * PUT_UNITS_USD_PER_MILLION;
-    Estimate { records, shard_hours, usd }
+    Some(Estimate { records, shard_hours, usd })
 }
 
 /// Prints the estimate and asks, or goes ahead when it is within `--max-cost`.
 pub(crate) fn confirm(scenario: &Scenario, max_cost: Option<f64>) -> Result<(), Failure> {
-    let estimate = estimate(scenario);
+    let estimate = estimate(scenario).ok_or_else(|| {
+        Failure::configuration(
+            "nobody can say what a trace of unknown length costs on AWS",
+            "add how long it is replayed, such as --for 60s",
+        )
+    })?;
     eprintln!(
         "this run sends about {} records to AWS Kinesis over {} shard-hours: about USD {:.4} at us-east-1 prices of 2026-05,\n\
          without S3, data transfer and retries{}",
@@ -81,7 +97,7 @@ fn ask() -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use millrace_scenarios::{Overrides, read};
+    use millrace_scenarios::{Arrival, Overrides, Span, read};
 
     use super::*;
 
@@ -90,7 +106,7 @@ mod tests {
         let set = ["load.stages=[{rate=1000, for=\"1000s\"}]", "stream.shards=2"].map(str::to_owned).to_vec();
         let overrides = Overrides { set, ..Overrides::default() };
         let scenario = read(std::path::Path::new("sensors"), &overrides).unwrap();
-        let estimate = estimate(&scenario);
+        let estimate = estimate(&scenario).unwrap();
         assert_eq!(estimate.shard_hours, 2.0);
         assert_eq!(estimate.records, 1e6);
         assert!((estimate.usd - (2.0 * 0.015 + 0.014)).abs() < 1e-12);
@@ -101,7 +117,19 @@ mod tests {
         let events = "event=[{at=\"500s\", rate=3.0}, {at=\"1s\", update_shard_count=8}, {at=\"9s\", split_shard=0}]";
         let set = ["load.stages=[{rate=1000, for=\"1000s\"}]", "stream.shards=2", events].map(str::to_owned).to_vec();
         let scenario = read(std::path::Path::new("sensors"), &Overrides { set, ..Overrides::default() }).unwrap();
-        let estimate = estimate(&scenario);
+        let estimate = estimate(&scenario).unwrap();
         assert_eq!((estimate.records, estimate.shard_hours), (2e6, 9.0));
+    }
+
+    #[test]
+    fn records_that_nobody_knows_are_as_many_as_the_shards_accept() {
+        let set = ["load.stages=[{rate=1000, for=\"100s\"}]", "load.unit=bytes", "stream.shards=2"];
+        let overrides = Overrides { set: set.map(str::to_owned).to_vec(), ..Overrides::default() };
+        let mut scenario = read(std::path::Path::new("sensors"), &overrides).unwrap();
+        assert_eq!(estimate(&scenario).unwrap().records, 200_000.0);
+        scenario.load.arrival = Arrival::Trace;
+        assert_eq!(estimate(&scenario), None);
+        scenario.load.trace_for = Some(Span::from_secs(100));
+        assert_eq!(estimate(&scenario).unwrap().records, 200_000.0);
     }
 }

@@ -15,6 +15,7 @@ mod host;
 mod landing;
 mod merge;
 mod output;
+mod pace;
 mod place;
 mod progress;
 mod query;

@@ -100,10 +100,10 @@ fn line(watched: &Watched, load: &ProgressSnapshot, elapsed: Duration, rate: f64
         let (p50, p99) = (humanize::duration_us(load.response_p50_us), humanize::duration_us(load.response_p99_us));
         format!("p50 {p50}  p99 {p99}")
     };
+    let target = load.target_rate.map_or_else(String::new, |target| format!("/{target:.0}"));
     let mut line = format!(
-        "{:>5.1}s  {rate:.0}/{:.0} rec/s  {latency}  refused {}",
+        "{:>5.1}s  {rate:.0}{target} rec/s  {latency}  refused {}",
         elapsed.as_secs_f64(),
-        load.target_rate,
         humanize::count(load.refused),
     );
     if let Some(delivery) = &watched.delivery {

@@ -1,6 +1,6 @@
 //! `millrace run` and `millrace load`: one run from the scenario to the record.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use millrace_compactor::store::Location;
 use millrace_loadgen::{Clock, LEAD_US, LoadPlan, LoadProgress};
@@ -15,7 +15,7 @@ use crate::{
     failure::{Failure, chain},
     findings::{self, Findings},
     landing::Landing,
-    place,
+    pace, place,
     progress::{ProgressLine, Watched},
     run_folder::{RunFolder, now_us},
     scenario, signals,
@@ -23,8 +23,6 @@ use crate::{
     worker::{self, RunId, StartAt},
 };
 
-/// A run's rows over time: at least a second each, and at most this many.
-const MOST_INTERVALS: u64 = 300;
 
 /// How far a run goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +47,7 @@ pub(crate) async fn run(args: RunArgs, reach: Reach) -> Result<u8, Failure> {
     };
     let connected = target::connect(&scenario, &args).await?;
     let stop = signals::watch_for_stop();
-    eprintln!("{}: {} on {}, into {}", scenario.name, pace(&scenario), connected.name, folder.path.display());
+    eprintln!("{}: {} on {}, into {}", scenario.name, pace::announced(&scenario), connected.name, folder.path.display());
     let reach = if args.worker.is_whole() { reach } else { Reach::Stream };
     if reach == Reach::Stream {
         let start = if args.start_at.is_some() { "" } else { ", which starts at once because there is no --start-at" };
@@ -75,7 +73,7 @@ async fn walk(
     args: &RunArgs,
 ) -> Result<Findings, Failure> {
     let mut findings = Findings { legs: vec!["load"], target: connected.name.clone(), ..Findings::default() };
-    let interval = interval(scenario);
+    let interval = pace::interval(scenario);
     let (lake, table) = places(scenario, folder, reach).await?;
     let log = LatencyLog::create(&folder.path.join("latency.hlog")).map_err(|e| Failure::of(&e, false))?;
     let load = Arc::new(LoadProgress::default());
@@ -182,17 +180,4 @@ fn first_due_us(start_at: Option<StartAt>) -> u64 {
         eprintln!("ready {late_ms} ms after --start-at: the first records go out late, and their lag says so");
     }
     start_us
-}
-
-/// The length of one row over time.
-fn interval(scenario: &Scenario) -> Duration {
-    let seconds: u64 = scenario.load.stages.iter().map(|s| s.duration.duration().as_secs()).sum();
-    Duration::from_secs(seconds.div_ceil(MOST_INTERVALS).max(1))
-}
-
-/// The load in a few words: `800 rec/s for 30s`, stage by stage.
-fn pace(scenario: &Scenario) -> String {
-    let stages = staged(&scenario.load.stages, &scenario.event);
-    let stages: Vec<_> = stages.iter().map(|s| format!("{} rec/s for {}", s.rate, s.duration)).collect();
-    stages.join(", then ")
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use chrono::DateTime;
-use millrace_loadgen::Slice;
+use millrace_loadgen::{Slice, timetable::Timetable};
 use millrace_reports::verdict;
 use millrace_scenarios::{Hop, Scenario, Slo, SloMetric};
 
@@ -89,6 +89,12 @@ pub(crate) fn check(args: &RunArgs, scenario: &Scenario) -> Result<(), Failure> 
         return Err(Failure::configuration(
             "--worker needs --run-id",
             "give every worker the same --run-id, so that each knows the records of the others",
+        ));
+    }
+    if Timetable::new(&scenario.load, scenario.seed).known().is_none() {
+        return Err(Failure::configuration(
+            "a schedule in bytes and a trace cannot be shared by workers: each record's time follows from the one before it",
+            "write load.unit = \"records\", or run it with one worker",
         ));
     }
     if Target::parse(&args.target)? == Target::Local {

@@ -117,6 +117,34 @@ fn every_command_in_the_documents_runs() {
     }
 }
 
+/// The shapes of a stage and what stands as their examples, from the table in docs/scenarios.md.
+fn shapes() -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join("docs/scenarios.md")).unwrap();
+    let rows = text.lines().skip_while(|line| !line.starts_with("| `shape` |")).skip(2);
+    let cells = rows.map_while(|line| {
+        let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+        Some((cells.next()?.to_owned(), cells.next_back()?.trim_matches('`').to_owned()))
+    });
+    cells.collect()
+}
+
+#[test]
+fn every_example_of_a_stage_is_accepted_and_understood_as_its_shape() {
+    let shapes = shapes();
+    assert_eq!(shapes.len(), 6, "{shapes:?}");
+    for (name, example) in shapes {
+        let stages = format!("load.stages=[{example}]");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        let output = command.args(["scenario", "check", "sensors", "--set", &stages]).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{example}: {}", String::from_utf8_lossy(&output.stderr));
+        let shape = example.split_once("shape = ").and_then(|(_, rest)| rest.split('"').nth(1));
+        assert!(shape.is_none_or(|shape| name == format!("`{shape}`")), "{name}: {example}");
+        let said = shape.map_or("rate = ".to_owned(), |shape| format!("shape = \"{shape}\""));
+        assert!(printed.contains(&said), "{name}: {printed}");
+    }
+}
+
 #[test]
 fn a_block_that_fails_would_be_noticed() {
     let text = "x\n```sh\nfalse\n```\n<!-- not run: it installs -->\n```sh\ncargo install\n```\n";

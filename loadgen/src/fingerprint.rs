@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{keys::KeyChooser, schedule::Schedule, slice::Slice, source};
+    use crate::{keys::KeyChooser, schedule::Schedule, shards::ShardMap, slice::Slice, source};
 
     const RECORD: RecordPrint<'_> =
         RecordPrint { payload: b"{}", key: "key-1", explicit_hash_key: None, offset_us: 1_000, k: 1 };
@@ -150,14 +150,15 @@ mod tests {
         let slice = Slice::new(index, count).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut source = source::open(&scenario.source, scenario.seed, folder.path()).unwrap();
-        let keys = KeyChooser::new(&scenario.keys, scenario.seed).unwrap();
+        let keys = KeyChooser::new(&scenario.keys, scenario.seed, &ShardMap::default()).unwrap();
         let mut sum = Fingerprint::default();
         for (place, offset_us) in slice.of(Schedule::new(&scenario.load, scenario.seed).iter().take(1_000)).enumerate()
         {
             let k = slice.k(place as u64);
             source.skip(slice.gap_before(place as u64)).unwrap();
             let payload = source.next().unwrap().unwrap().json;
-            let key = keys.key(k, &payload);
+            let mut key = String::new();
+            keys.choose(k, &payload, &mut key);
             sum.add(&RecordPrint { payload: &payload, key: &key, explicit_hash_key: None, offset_us, k });
         }
         sum

@@ -14,6 +14,7 @@ pub mod error;
 mod events;
 pub mod fingerprint;
 pub mod firehose;
+pub mod goodness;
 pub mod harness;
 mod key_counter;
 pub mod keys;
@@ -36,6 +37,8 @@ pub mod stamp;
 #[cfg(test)]
 mod testing;
 mod timeline;
+pub mod timetable;
+pub mod trace;
 mod window;
 pub mod wire;
 

@@ -5,14 +5,9 @@
 //! due, and at its due time only the write is left, in this thread. When the producer takes no more, the hand-over waits:
 //! records then go late, their due times stand, and the lag says so. What has become overdue meanwhile shares calls.
 
-use std::{
-    io,
-    iter::{Skip, StepBy},
-    sync::Arc,
-    thread,
-};
+use std::{io, sync::Arc, thread};
 
-use millrace_reports::window::MeasuredWindow;
+use millrace_reports::{record::TraceRecord, window::MeasuredWindow};
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -30,11 +25,10 @@ use crate::{
         packer::Packer,
     },
     progress::LoadProgress,
-    schedule::{DueTimes, Schedule},
     slice::Slice,
-    source::PayloadSource,
     stamp::Stamper,
     timeline::Timeline,
+    timetable::{Cue, Feed, Timetable},
     window::WindowCount,
 };
 
@@ -43,9 +37,9 @@ const LONGEST_SLEEP_US: u64 = 50_000;
 
 /// Everything a pacer needs.
 pub(crate) struct Pacer {
-    pub(crate) source: Box<dyn PayloadSource>,
-    pub(crate) schedule: Schedule,
-    /// Which of the schedule's records are handed over.
+    pub(crate) feed: Feed,
+    pub(crate) timetable: Timetable,
+    /// Which of the timetable's records are handed over.
     pub(crate) slice: Slice,
     pub(crate) keys: KeyPlan,
     pub(crate) stamper: Stamper,
@@ -78,6 +72,10 @@ pub(crate) struct Paced {
     pub(crate) offered_in_time: u64,
     /// The same over the measured window.
     pub(crate) window: WindowCount,
+    /// Bytes of data and keys in the records that were made, which are all that were due unless the load was stopped.
+    pub(crate) due_bytes: u64,
+    /// How much of a trace could not be kept as it was; absent where there is none.
+    pub(crate) trace: Option<TraceRecord>,
     /// Length of the schedule, cut where the source ended or the load was stopped.
     pub(crate) schedule_us: u64,
     /// Rows the source kept out.
@@ -116,13 +114,13 @@ impl Made {
     }
 }
 
-/// The due times of one worker's records.
-type SlicedDueTimes = StepBy<Skip<DueTimes>>;
-
 /// What one pacer goes through, record by record.
 struct Course {
-    due: SlicedDueTimes,
     next_sequence: u64,
+    /// Size of the record made last.
+    last_bytes: u64,
+    /// Of all records made.
+    bytes: u64,
     /// The next record, when it is made.
     next: Option<Made>,
     /// Why there is no next record.
@@ -160,8 +158,9 @@ impl Pacer {
 
     fn run(mut self) -> Paced {
         let mut course = Course {
-            due: self.slice.of(self.schedule.iter()),
             next_sequence: 0,
+            last_bytes: 0,
+            bytes: 0,
             next: None,
             end: None,
             last_due_us: 0,
@@ -175,7 +174,7 @@ impl Pacer {
             not_taken: 0,
         };
         let ended = self.pace(&mut course);
-        let finished = self.source.finish().map_err(LoadError::from);
+        let finished = self.feed.finish().map_err(LoadError::from);
         let failure = ended.and(finished).err();
         if failure.is_some() {
             course.end = Some(End::Stopped);
@@ -213,17 +212,19 @@ impl Pacer {
         if course.end.is_some() {
             return Ok(false);
         }
-        let Some(offset_us) = course.due.next() else {
-            course.end = Some(End::Schedule);
-            return Ok(false);
+        let (offset_us, payload) = match self.feed.next(course.last_bytes)? {
+            Cue::Due { offset_us, payload } => (offset_us, payload),
+            Cue::ScheduleEnd => {
+                course.end = Some(End::Schedule);
+                return Ok(false);
+            }
+            Cue::SourceEnd => {
+                course.end = Some(End::Source);
+                return Ok(false);
+            }
         };
         let sequence = course.next_sequence;
         let k = self.slice.k(sequence);
-        self.source.skip(self.slice.gap_before(sequence))?;
-        let Some(payload) = self.source.next()? else {
-            course.end = Some(End::Source);
-            return Ok(false);
-        };
         let mut data = payload.json;
         let mut key = String::new();
         let explicit_hash = self.keys.choose(k, offset_us, &data, &mut key);
@@ -240,6 +241,8 @@ impl Pacer {
         self.stamper
             .stamp(&mut data, payload.txn_timestamp, k, due_us)
             .map_err(|source| LoadError::Stamp { sequence: k, source })?;
+        course.last_bytes = (data.len() + key.len()) as u64;
+        course.bytes += course.last_bytes;
         course.next = Some(Made { meta: RecordMeta { sequence, due_us }, data, key, explicit_hash });
         course.next_sequence += 1;
         course.last_due_us = offset_us;
@@ -306,7 +309,7 @@ impl Pacer {
             self.desk.shed(shed);
         }
         course.window.handed_over(call.records().iter().map(|record| record.due_us), now_us);
-        let in_time_until_us = self.first_due_us.saturating_add(self.schedule.total_us()).saturating_add(self.grace_us);
+        let in_time_until_us = self.first_due_us.saturating_add(self.total_us()).saturating_add(self.grace_us);
         course.offered += count;
         course.in_time += if now_us <= in_time_until_us { count } else { 0 };
         self.progress.add_offered(count);
@@ -328,8 +331,17 @@ impl Pacer {
         }
     }
 
-    fn account(&self, course: Course) -> Paced {
-        let total_us = self.schedule.total_us();
+    /// Length of the schedule. Where only the source knows the end, nothing comes after it.
+    fn total_us(&self) -> u64 {
+        self.timetable.total_us().unwrap_or(u64::MAX)
+    }
+
+    fn account(&mut self, mut course: Course) -> Paced {
+        let total_us = self.total_us();
+        // What is made from here on is counted, and never sent.
+        let (fingerprint, keys) = (std::mem::take(&mut course.fingerprint), std::mem::take(&mut course.keys));
+        let (due_bytes, trace) = (course.bytes, self.feed.trace_counts());
+        let interrupted = course.end == Some(End::Stopped);
         let (schedule_us, more_due) = match course.end {
             None | Some(End::Schedule) => (total_us, 0),
             Some(End::Source) => (course.last_due_us, 0),
@@ -337,21 +349,43 @@ impl Pacer {
             Some(End::Stopped) => {
                 let stopped_us = self.clock.now_us().saturating_sub(self.first_due_us);
                 let made = course.next.iter().filter(|made| made.meta.due_us <= self.first_due_us + stopped_us).count();
-                let later = course.due.take_while(|offset_us| *offset_us <= stopped_us).count();
-                (stopped_us, (made + later) as u64)
+                (stopped_us, made as u64 + self.due_later(&mut course, stopped_us))
             }
         };
         Paced {
             due: course.offered + course.not_taken + more_due,
             offered_in_time: course.in_time,
             window: course.window,
+            due_bytes,
+            trace,
             schedule_us: schedule_us.min(total_us).max(1),
-            rejected_rows: self.source.rejected_rows(),
-            fingerprint: course.fingerprint,
-            keys: course.keys,
-            interrupted: course.end == Some(End::Stopped),
+            rejected_rows: self.feed.rejected_rows(),
+            fingerprint,
+            keys,
+            interrupted,
             failure: None,
         }
+    }
+
+    /// How many records after those that were made were due by the time of a stop.
+    fn due_later(&mut self, course: &mut Course, stopped_us: u64) -> u64 {
+        if let Some(schedule) = self.timetable.known() {
+            let later = self.slice.of(schedule.iter());
+            let later = later.skip(usize::try_from(course.next_sequence).unwrap_or(usize::MAX));
+            return later.take_while(|offset_us| *offset_us <= stopped_us).count() as u64;
+        }
+        // Due times that follow from the records are had by making the records.
+        course.end = None;
+        let mut made = 0;
+        while course.last_due_us <= stopped_us {
+            course.next = None;
+            if !self.make_next(course).unwrap_or(false) {
+                return made;
+            }
+            made += 1;
+        }
+        // The last one was made to see that it is later; with none made, that had been seen before.
+        made.saturating_sub(1)
     }
 
     /// Sleeps until `send_us`; `false` when the load is to stop, or nobody takes anything any more.
@@ -382,7 +416,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        source::{Payload, SourceError},
+        source::{Payload, PayloadSource, SourceError},
         stamp,
         testing::{BareDesk, SentCall},
     };
@@ -397,7 +431,7 @@ mod tests {
         fn next(&mut self) -> Result<Option<Payload>, SourceError> {
             self.next += 1;
             let json = format!("{{\"n\":{}}}", self.next - 1).into_bytes();
-            Ok((self.next <= self.end).then_some(Payload { json, txn_timestamp: false }))
+            Ok((self.next <= self.end).then_some(Payload { json, txn_timestamp: false, event_us: None }))
         }
         fn rejected_rows(&self) -> u64 {
             3
@@ -416,7 +450,8 @@ mod tests {
     fn setup(rate: f64, ms: u64, linger_us: u64, source_end: u64, first_due_in_us: u64) -> Setup {
         let mut load: Load = serde_json::from_value(serde_json::json!({"stages": []})).unwrap();
         load.arrival = Arrival::Constant;
-        load.stages = vec![Stage { rate, duration: Span::from_millis(ms) }];
+        load.stages = vec![Stage::constant(rate, Span::from_millis(ms))];
+        let timetable = Timetable::new(&load, 1);
         let keys: Keys = serde_json::from_value(serde_json::json!({"kind": "uniform"})).unwrap();
         let clock = Clock::start();
         let bare = BareDesk::new(clock);
@@ -425,8 +460,8 @@ mod tests {
         let timeline = Arc::new(Timeline::new(Duration::from_secs(1)));
         timeline.begin(first_due_us);
         let pacer = Pacer {
-            source: Box::new(Counting { next: 0, end: source_end }),
-            schedule: Schedule::new(&load, 1),
+            feed: Feed::new(Box::new(Counting { next: 0, end: source_end }), &timetable, Slice::default()),
+            timetable,
             slice: Slice::default(),
             keys: KeyPlan::new(&keys, &[], 1, &Default::default()).unwrap(),
             stamper: Stamper::new("run"),

@@ -9,7 +9,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use millrace_scenarios::{Load, Order, Retry};
+use millrace_scenarios::{Load, Order, Retry, Span};
 use tokio::sync::{oneshot, watch};
 
 pub(crate) mod api;
@@ -74,7 +74,7 @@ impl Settings {
             limits: Limits { entries, bytes: bytes(load.batch_bytes).max(1) },
             retry: RetryPolicy::new(load, seed),
             retry_window_bytes: bytes(load.retry_window),
-            shed_after_us: None,
+            shed_after_us: load.shed_after.map(Span::as_us),
             signs: load.sign,
             retry_kind: load.retry,
             ordered: load.order == Order::Key,

@@ -7,12 +7,12 @@ use std::sync::{
 
 use millrace_reports::record::LatencyInterval;
 
-use crate::{schedule::Schedule, slice::Slice};
+use crate::{slice::Slice, timetable::Timetable};
 
 /// The counts of one load, shared.
 #[derive(Debug, Default)]
 pub struct LoadProgress {
-    schedule: OnceLock<(Schedule, Slice, u64)>,
+    timetable: OnceLock<(Timetable, Slice, u64)>,
     offered: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
@@ -28,10 +28,10 @@ pub struct LoadProgress {
 pub struct ProgressSnapshot {
     /// Microseconds since the first due time, at most the schedule's length; zero before it.
     pub elapsed_us: u64,
-    /// Length of the schedule, microseconds.
-    pub schedule_us: u64,
-    /// Records due by now, on average.
-    pub due: u64,
+    /// Length of the schedule, microseconds; absent when it ends with its source.
+    pub schedule_us: Option<u64>,
+    /// Records due by now, on average; absent where that follows from the records themselves.
+    pub due: Option<u64>,
     /// Records the pacer has handed over.
     pub offered: u64,
     /// Records the stream has accepted.
@@ -44,8 +44,8 @@ pub struct ProgressSnapshot {
     pub read: u64,
     /// PutRecords calls under way.
     pub in_flight: u64,
-    /// Records per second the schedule asks for now.
-    pub target_rate: f64,
+    /// Records per second the schedule asks for now; absent where that follows from the records themselves.
+    pub target_rate: Option<f64>,
     /// Median response time in the last complete interval, microseconds.
     pub response_p50_us: u64,
     /// 99th percentile of response time in the last complete interval, microseconds.
@@ -67,20 +67,23 @@ impl LoadProgress {
             response_p99_us: self.response_p99_us.load(Relaxed),
             ..ProgressSnapshot::default()
         };
-        if let Some((schedule, slice, first_due_us)) = self.schedule.get() {
+        if let Some((timetable, slice, first_due_us)) = self.timetable.get() {
             let offset_us = now_us.saturating_sub(*first_due_us);
-            snapshot.schedule_us = schedule.total_us();
-            snapshot.elapsed_us = offset_us.min(schedule.total_us());
             let workers = f64::from(slice.count());
-            snapshot.due = (schedule.expected_by(offset_us) / workers) as u64;
-            snapshot.target_rate = if now_us < *first_due_us { 0.0 } else { schedule.rate_at(offset_us) / workers };
+            snapshot.schedule_us = timetable.total_us();
+            snapshot.elapsed_us = offset_us.min(timetable.total_us().unwrap_or(u64::MAX));
+            if let Some(schedule) = timetable.known() {
+                let rate = if now_us < *first_due_us { 0.0 } else { schedule.rate_at(offset_us) };
+                snapshot.due = Some((schedule.expected_by(offset_us) / workers) as u64);
+                snapshot.target_rate = Some(rate / workers);
+            }
         }
         snapshot
     }
 
-    pub(crate) fn begin(&self, schedule: Schedule, slice: Slice, first_due_us: u64) {
-        // A progress that is used for a second load keeps the first one's schedule.
-        let _ = self.schedule.set((schedule, slice, first_due_us));
+    pub(crate) fn begin(&self, timetable: Timetable, slice: Slice, first_due_us: u64) {
+        // A progress that is used for a second load keeps the first one's timetable.
+        let _ = self.timetable.set((timetable, slice, first_due_us));
     }
 
     pub(crate) fn add_offered(&self, records: u64) {
@@ -116,16 +119,16 @@ mod tests {
     #[test]
     fn a_snapshot_says_what_is_due_by_now() {
         let mut load: Load = serde_json::from_value(serde_json::json!({"stages": []})).unwrap();
-        load.stages = vec![Stage { rate: 100.0, duration: Span::from_secs(10) }];
+        load.stages = vec![Stage::constant(100.0, Span::from_secs(10))];
         let progress = LoadProgress::default();
         assert_eq!(progress.snapshot(5), ProgressSnapshot::default());
-        progress.begin(Schedule::new(&load, 1), Slice::default(), 1_000_000);
+        progress.begin(Timetable::new(&load, 1), Slice::default(), 1_000_000);
         progress.add_offered(7);
         let before = progress.snapshot(999_999);
-        assert_eq!((before.due, before.elapsed_us, before.target_rate), (0, 0, 0.0));
+        assert_eq!((before.due, before.elapsed_us, before.target_rate), (Some(0), 0, Some(0.0)));
         let during = progress.snapshot(3_000_000);
-        assert_eq!((during.due, during.offered, during.target_rate), (200, 7, 100.0));
+        assert_eq!((during.due, during.offered, during.target_rate), (Some(200), 7, Some(100.0)));
         let after = progress.snapshot(60_000_000);
-        assert_eq!((after.due, after.elapsed_us, after.target_rate), (1_000, 10_000_000, 0.0));
+        assert_eq!((after.due, after.elapsed_us, after.target_rate), (Some(1_000), 10_000_000, Some(0.0)));
     }
 }

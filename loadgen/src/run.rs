@@ -11,7 +11,7 @@ use millrace_reports::{
     },
     window::MeasuredWindow,
 };
-use millrace_scenarios::{Arrival, Load, Order, PutCall, Scenario, event::staged};
+use millrace_scenarios::{Arrival, Order, PutCall, Scenario, event::rate_changes};
 use tokio::sync::watch;
 
 use crate::{
@@ -29,13 +29,13 @@ use crate::{
     producer::{Books, Counts, Produced, Producer, Recorders, Settings, api::Api, packer::Packer, stopped},
     progress::LoadProgress,
     reader::Start,
-    schedule::Schedule,
     shards::{self, ShardMap},
     skew::skew,
     slice::Slice,
     source::{self, PayloadSource},
     stamp::Stamper,
     timeline::Timeline,
+    timetable::{Feed, Timetable},
 };
 
 /// How far ahead of a load that is prepared its first due time is: the pacer has yet to make its first call.
@@ -109,8 +109,8 @@ pub struct LoadOutcome {
 /// A load with everything at its place: the source open, the stream's shards known, connections up, the consumer reading.
 pub struct PreparedLoad {
     plan: LoadPlan,
-    schedule: Schedule,
-    source: Box<dyn PayloadSource>,
+    timetable: Timetable,
+    feed: Feed,
     keys: KeyPlan,
     shard_map: ShardMap,
     live: Arc<LiveShards>,
@@ -131,8 +131,8 @@ pub struct PreparedLoad {
 pub fn prepare(plan: LoadPlan, progress: Arc<LoadProgress>) -> BoxFuture<'static, Result<PreparedLoad, LoadError>> {
     Box::pin(async move {
         let scenario = Arc::clone(&plan.scenario);
-        let schedule = Schedule::new(&staged_load(&scenario), scenario.seed);
-        let source = open_source(&plan).await?;
+        let timetable = timetable(&scenario);
+        let feed = Feed::new(open_source(&plan).await?, &timetable, plan.slice);
         let stream = plan.stream.clone();
         let shard_map = ShardMap::new(shards::list(&stream).await?);
         let keys = open_keys(&scenario, shard_map.clone()).await?;
@@ -173,8 +173,8 @@ pub fn prepare(plan: LoadPlan, progress: Arc<LoadProgress>) -> BoxFuture<'static
         producer.opened().await;
         Ok(PreparedLoad {
             plan,
-            schedule,
-            source,
+            timetable,
+            feed,
             keys,
             shard_map,
             live,
@@ -221,7 +221,7 @@ impl PreparedLoad {
     }
 
     async fn run_unboxed(self, first_due_us: u64, mut stop: watch::Receiver<bool>) -> Result<LoadOutcome, LoadError> {
-        let Self { plan, schedule, source, keys, shard_map, live, mut consumer, mut producer, .. } = self;
+        let Self { plan, timetable, feed, keys, shard_map, live, mut consumer, mut producer, .. } = self;
         let (settings, timeline, progress, halt, halted) =
             (self.settings, self.timeline, self.progress, self.halt, self.halted);
         let (scenario, clock, slice) = (Arc::clone(&plan.scenario), plan.clock, plan.slice);
@@ -229,18 +229,20 @@ impl PreparedLoad {
         plan.log.begin(first_due_us);
         timeline.begin(first_due_us);
         let (warm_up_us, cool_down_us) = (scenario.load.warm_up.as_us(), scenario.load.cool_down.as_us());
-        let window = MeasuredWindow::new(first_due_us, schedule.total_us(), warm_up_us, cool_down_us);
+        // A load of unknown length has no last part.
+        let total_us = timetable.total_us().unwrap_or(u64::MAX);
+        let window = MeasuredWindow::new(first_due_us, total_us, warm_up_us, cool_down_us);
         plan.log.measure_within(window);
         let aggregate_bytes = usize::try_from(scenario.load.aggregate_bytes.bytes()).unwrap_or(usize::MAX);
         let packer = scenario.load.aggregate.then(|| Packer::new(Arc::clone(&live), aggregate_bytes));
-        progress.begin(schedule.clone(), slice, first_due_us);
+        progress.begin(timetable.clone(), slice, first_due_us);
         // What is done to the stream is done once: by the first worker.
         let events = if slice.index() == 0 { &scenario.event[..] } else { &[] };
         let events = Events::start(events, plan.stream.clone(), live, clock, first_due_us);
         let meter = HarnessMeter::start(clock, first_due_us, plan.interval, Arc::clone(&plan.log))?;
         let pacer = Pacer {
-            source,
-            schedule,
+            feed,
+            timetable,
             slice,
             keys: keys.clone(),
             stamper: Stamper::new(&plan.run_id),
@@ -341,9 +343,9 @@ async fn open_source(plan: &LoadPlan) -> Result<Box<dyn PayloadSource>, LoadErro
     Ok(opened.await.map_err(|_| LoadError::Stopped { part: "payload source" })??)
 }
 
-/// `[load]` with the new rates of the events in its stages.
-fn staged_load(scenario: &Scenario) -> Load {
-    Load { stages: staged(&scenario.load.stages, &scenario.event), ..scenario.load.clone() }
+/// What says when records are due, with the new rates of the events in it.
+fn timetable(scenario: &Scenario) -> Timetable {
+    Timetable::new(&scenario.load, scenario.seed).with_rate_changes(&rate_changes(&scenario.event))
 }
 
 /// Opens the keys where blocking is allowed: they may come from a file.
@@ -389,6 +391,8 @@ fn outcome(
         elapsed_us,
         schedule_us: paced.schedule_us,
         target_rate: per_second(paced.due, paced.schedule_us),
+        due_bytes: paced.due_bytes,
+        trace: paced.trace,
         offered_rate: per_second(paced.offered_in_time, paced.schedule_us),
         accepted_rate: per_second(counts.accepted, elapsed_us),
         window: load_window(scenario, &paced, &produced),
@@ -434,7 +438,7 @@ fn load_window(scenario: &Scenario, paced: &Paced, produced: &Produced) -> Optio
     let (warm_up_us, cool_down_us) = (scenario.load.warm_up.as_us(), scenario.load.cool_down.as_us());
     (warm_up_us > 0 || cool_down_us > 0).then(|| LoadWindow {
         from_us: warm_up_us,
-        until_us: Schedule::new(&scenario.load, scenario.seed).total_us().saturating_sub(cool_down_us),
+        until_us: Timetable::new(&scenario.load, scenario.seed).total_us().unwrap_or(u64::MAX).saturating_sub(cool_down_us),
         due: paced.window.due(),
         offered_in_time: paced.window.offered_in_time(),
         refused: paced.window.due().saturating_sub(produced.latency[2].count),
@@ -446,6 +450,7 @@ const fn arrival_name(arrival: Arrival) -> &'static str {
     match arrival {
         Arrival::Constant => "constant",
         Arrival::Poisson => "poisson",
+        Arrival::Trace => "trace",
     }
 }
 
@@ -473,6 +478,7 @@ fn shard_loads(shard_map: &ShardMap, produced: &Produced, ledger: &Ledger) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use millrace_reports::record::TraceRecord;
     use serde_json::json;
 
     use super::*;
@@ -533,7 +539,7 @@ mod tests {
         assert!(record.first_send_after_ready_us.is_some_and(|us| us > 0 && us < 60_000_000), "{record:?}");
         assert_eq!(record.worker, None);
         let snapshot = progress.snapshot(origin_us + 10_000_000);
-        assert_eq!((snapshot.due, snapshot.offered, snapshot.accepted, snapshot.read), (800, 800, 800, 800));
+        assert_eq!((snapshot.due, snapshot.offered, snapshot.accepted, snapshot.read), (Some(800), 800, 800, 800));
     }
 
     #[tokio::test]
@@ -642,6 +648,55 @@ mod tests {
         let outcome = run(plan, Arc::default(), stop).await.unwrap();
         assert_eq!((outcome.lost, outcome.lost_ranges), (1, vec![(7, 7)]));
         assert_eq!(outcome.record.accepted, 20);
+    }
+
+    /// Three sensors read once a minute, 600 times as fast: two of three readings share their time with another.
+    #[tokio::test]
+    async fn a_trace_is_replayed_at_its_speed_and_says_what_it_met() {
+        let fake = FakeKinesis::start(1).await;
+        let folder = tempfile::tempdir().unwrap();
+        let load = json!({"arrival": "trace", "trace_speed": 600.0, "trace_for": "950ms"});
+        let mut plan = plan(&fake, folder.path(), load).await;
+        Arc::make_mut(&mut plan.scenario).source.sensors = 3;
+        let (_stop, stop) = watch::channel(false);
+        let record = run(plan, Arc::default(), stop).await.unwrap().record;
+        // A round each 100 ms, from 0 to 900 ms.
+        assert_eq!((record.due, record.accepted, record.arrival.as_str()), (30, 30, "trace"));
+        assert_eq!(record.trace, Some(TraceRecord { out_of_order: 0, simultaneous: 20, untimed: 0 }));
+        assert_eq!(record.schedule_us, 950_000);
+    }
+
+    #[tokio::test]
+    async fn a_rate_in_bytes_offers_that_many_bytes() {
+        let fake = FakeKinesis::start(1).await;
+        let folder = tempfile::tempdir().unwrap();
+        let load = json!({"arrival": "constant", "unit": "bytes", "stages": [{"rate": 100_000, "for": "500ms"}]});
+        let plan = plan(&fake, folder.path(), load).await;
+        let (_stop, stop) = watch::channel(false);
+        let record = run(plan, Arc::default(), stop).await.unwrap().record;
+        // The last record begins within the 50,000 bytes; one of them is below 300 bytes.
+        assert!((50_000..50_300).contains(&record.due_bytes), "{}", record.due_bytes);
+        assert_eq!((record.due_bytes, record.due), (record.accepted_bytes, record.accepted));
+        assert_eq!((record.target_rate, record.trace), (record.due as f64 * 2.0, None));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_byte_schedule_knows_what_was_due_by_then() {
+        let fake = FakeKinesis::start(1).await;
+        let folder = tempfile::tempdir().unwrap();
+        let load = json!({"arrival": "constant", "unit": "bytes", "stages": [{"rate": 50_000, "for": "1h"}]});
+        let plan = plan(&fake, folder.path(), load).await;
+        let (stop, stop_receiver) = watch::channel(false);
+        let running = tokio::spawn(run(plan, Arc::default(), stop_receiver));
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        stop.send(true).unwrap();
+        let outcome = running.await.unwrap().unwrap();
+        assert!(outcome.interrupted && outcome.record.accepted > 0);
+        // What was due by the stop, at the mean size of what was made.
+        let record = &outcome.record;
+        let size = record.due_bytes as f64 / record.accepted as f64;
+        let expected = record.schedule_us as f64 * 0.05 / size;
+        assert!((record.due as f64 - expected).abs() < 3.0 + expected * 0.05, "{} {expected}", record.due);
     }
 
     #[tokio::test]

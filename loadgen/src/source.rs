@@ -28,6 +28,9 @@ pub struct Payload {
     pub json: Vec<u8>,
     /// Whether the stamp also adds [`TXN_FIELD`](crate::stamp::TXN_FIELD).
     pub txn_timestamp: bool,
+    /// When the event it tells of happened, microseconds since 1970; absent when it does not say. Local times without an
+    /// offset are taken as UTC.
+    pub event_us: Option<i64>,
 }
 
 /// A sequence of payloads, taken one by one.

@@ -144,6 +144,8 @@ pub(crate) fn zero() -> RunRecord {
         elapsed_us: 0,
         schedule_us: 0,
         target_rate: 0.0,
+        due_bytes: 0,
+        trace: None,
         offered_rate: 0.0,
         accepted_rate: 0.0,
         skew: None,
@@ -327,6 +329,8 @@ fn load(accepted: u64, shards: &[ShardLoad]) -> LoadRecord {
         elapsed_us: SECONDS * 1_000_000 + 21_000,
         schedule_us: SECONDS * 1_000_000,
         target_rate: RATE as f64,
+        due_bytes: DUE * 812,
+        trace: None,
         offered_rate: 499.9,
         accepted_rate: short(accepted as f64 / (SECONDS as f64 + 0.021)),
         window: Some(LoadWindow {

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Keys, Stage},
+    model::Keys,
     units::Span,
 };
 
@@ -137,26 +137,13 @@ impl fmt::Display for Event {
     }
 }
 
-/// The stages with the new rates of these events in them: a stage is cut where an event falls into it.
+/// The new rates of these events: from when, and the factor that all rates before it are multiplied with, in order.
 #[must_use]
-pub fn staged(stages: &[Stage], events: &[Event]) -> Vec<Stage> {
-    let mut factors: Vec<(u64, f64)> =
+pub fn rate_changes(events: &[Event]) -> Vec<(u64, f64)> {
+    let mut changes: Vec<(u64, f64)> =
         events.iter().filter_map(|event| Some((event.at.as_us(), event.rate?))).collect();
-    factors.sort_by_key(|(at_us, _)| *at_us);
-    let mut changed = Vec::with_capacity(stages.len() + factors.len());
-    let mut start_us = 0_u64;
-    for stage in stages {
-        let end_us = start_us.saturating_add(stage.duration.as_us());
-        while start_us < end_us {
-            let factor: f64 =
-                factors.iter().filter(|(at_us, _)| *at_us <= start_us).map(|(_, factor)| factor).product();
-            let next_us = factors.iter().map(|(at_us, _)| *at_us).find(|at_us| *at_us > start_us);
-            let until_us = next_us.unwrap_or(end_us).min(end_us);
-            changed.push(Stage { rate: stage.rate * factor, duration: Span::from_micros(until_us - start_us) });
-            start_us = until_us;
-        }
-    }
-    changed
+    changes.sort_by_key(|(at_us, _)| *at_us);
+    changes
 }
 
 #[cfg(test)]
@@ -168,14 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_rate_cuts_the_stage_it_falls_into_and_scales_all_that_follows() {
-        let stage = |rate, s| Stage { rate, duration: Span::from_secs(s) };
-        let events = [event(r#"{"at": "15s", "rate": 0.5}"#), event(r#"{"at": "5s", "rate": 4.0}"#)];
-        let expected = [stage(10.0, 5), stage(40.0, 5), stage(400.0, 5), stage(200.0, 15)];
-        assert_eq!(staged(&[stage(10.0, 10), stage(100.0, 20)], &events), expected);
-        assert_eq!(staged(&[stage(10.0, 10)], &[]), [stage(10.0, 10)]);
-        assert_eq!(staged(&[stage(10.0, 10)], &[event(r#"{"at": "10s", "rate": 4.0}"#)]), [stage(10.0, 10)]);
-        assert_eq!(staged(&[stage(10.0, 10)], &[event(r#"{"at": "0s", "rate": 4.0}"#)]), [stage(40.0, 10)]);
+    fn new_rates_are_in_the_order_of_their_times() {
+        let events = [
+            event(r#"{"at": "15s", "rate": 0.5}"#),
+            event(r#"{"at": "9s", "update_shard_count": 2}"#),
+            event(r#"{"at": "5s", "rate": 4.0}"#),
+        ];
+        assert_eq!(rate_changes(&events), [(5_000_000, 4.0), (15_000_000, 0.5)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
     event::Event,
     fault::InjectedFault,
     metric::SloMetric,
+    stage::Stage,
     units::{ByteSize, Span},
 };
 
@@ -142,19 +143,19 @@ pub enum Arrival {
     /// Independent exponential gaps, seeded.
     #[default]
     Poisson,
+    /// As far apart as the events that the source replays.
+    Trace,
 }
 
-/// One stretch of load at one rate. Stages follow each other without a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Stage {
-    /// Records per second, averaged over the stage.
-    #[schemars(example = 500)]
-    pub rate: f64,
-    /// How long the stage lasts.
-    #[serde(rename = "for")]
-    #[schemars(example = Span::from_secs(30))]
-    pub duration: Span,
+/// What the rates of the stages count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RateUnit {
+    /// Records.
+    #[default]
+    Records,
+    /// Bytes of data and partition keys.
+    Bytes,
 }
 
 /// Which call puts records.
@@ -196,11 +197,14 @@ pub enum Order {
 /// `[load]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(example = example_load())]
 pub struct Load {
     /// How due times are spaced.
     #[serde(default)]
     pub arrival: Arrival,
-    /// The stages, in order.
+    /// constant, poisson: the stages, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = example_stages())]
     pub stages: Vec<Stage>,
     /// Records due in the first part of the load, this long, are sent and measured, and kept out of the verdict.
     #[serde(default)]
@@ -208,6 +212,17 @@ pub struct Load {
     /// The same for the last part.
     #[serde(default)]
     pub cool_down: Span,
+    /// constant, poisson: what the stages' rates count.
+    #[serde(default)]
+    pub unit: RateUnit,
+    /// trace: seconds of event time per second.
+    #[serde(default = "default_trace_speed")]
+    #[schemars(example = 3_600.0)]
+    pub trace_speed: f64,
+    /// trace: the load ends after this long. Absent: it ends with the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = Span::from_secs(30))]
+    pub trace_for: Option<Span>,
     /// How long a record may wait for its batch to fill.
     #[serde(default = "default_linger")]
     pub linger: Span,
@@ -247,6 +262,11 @@ pub struct Load {
     /// A record not accepted this long after it was due is given up and counted as refused.
     #[serde(default = "default_deadline")]
     pub deadline: Span,
+    /// A record that could only be sent later than this after it was due is not sent at all, and is counted as refused
+    /// with the cause `shed`. Absent: however late, it is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = Span::from_secs(1))]
+    pub shed_after: Option<Span>,
     /// How long before a call is due the sender stops sleeping and only looks at the clock: more exact, for a core's time.
     #[serde(default)]
     pub spin: Span,
@@ -261,6 +281,15 @@ pub struct Load {
     pub aggregate_bytes: ByteSize,
 }
 
+fn example_stages() -> serde_json::Value {
+    serde_json::json!([{ "rate": 500, "for": "30s" }])
+}
+fn example_load() -> serde_json::Value {
+    serde_json::json!({ "stages": example_stages() })
+}
+fn default_trace_speed() -> f64 {
+    1.0
+}
 fn default_sign() -> bool {
     true
 }

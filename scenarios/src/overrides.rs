@@ -21,10 +21,11 @@ pub struct Overrides {
     pub set: Vec<String>,
     /// `--seed`: the seed of every draw.
     pub seed: Option<u64>,
-    /// `--rate`: all stages are scaled by one factor so that the highest stage has this rate, in records per second.
-    /// A scenario of one stage therefore runs at exactly this rate.
+    /// `--rate`: all stages are scaled by one factor so that the highest reaches this rate, in the load's unit per
+    /// second. A scenario of one constant stage therefore runs at exactly this rate.
     pub rate: Option<f64>,
-    /// `--for`: all stages are scaled by one factor so that they last exactly this long together.
+    /// `--for`: all stages are scaled by one factor so that they last exactly this long together. A trace ends
+    /// after this long.
     pub duration: Option<Span>,
 }
 
@@ -49,38 +50,10 @@ impl Overrides {
         }
         faults
     }
-
-    /// Scales the stages by `--rate` and `--for`. The tree has the right shape by now. Where a stage has no rate or
-    /// length to scale (zero or less), it stays as it is, and validation refuses it.
-    pub(crate) fn scale(&self, root: &mut Node, texts: &mut Vec<Text>) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let Some(stages) = stages(root) else { return faults };
-        if let Some(rate) = self.rate {
-            let flag = add_flag(texts, "--rate", &rate.to_string());
-            if rate.is_finite() && rate > 0.0 {
-                scale_rates(stages, rate, &flag);
-            } else {
-                faults.push(Fault::new(&flag, "the rate must be above zero", "write records per second, such as 500"));
-            }
-        }
-        if let Some(duration) = self.duration {
-            let flag = add_flag(texts, "--for", &duration.to_string());
-            if duration.is_zero() {
-                faults.push(Fault::new(
-                    &flag,
-                    "the load must last longer than nothing",
-                    "write a span of time such as 30s",
-                ));
-            } else {
-                scale_spans(stages, duration, &flag);
-            }
-        }
-        faults
-    }
 }
 
 /// Remembers a flag's text and says where in it the value is.
-fn add_flag(texts: &mut Vec<Text>, flag: &str, value: &str) -> Origin {
+pub(crate) fn add_flag(texts: &mut Vec<Text>, flag: &str, value: &str) -> Origin {
     let text = texts.len();
     let shown = format!("{flag} {value}");
     let start = flag.len() + 1;
@@ -184,67 +157,8 @@ fn put(root: &mut Node, path: &[String], node: Node) -> Result<(), Fault> {
     Ok(())
 }
 
-fn stages(root: &mut Node) -> Option<&mut Vec<Node>> {
-    let Data::Table(entries) = &mut root.data else { return None };
-    let Data::Table(load) = &mut entries.get_mut("load")?.data else { return None };
-    match &mut load.get_mut("stages")?.data {
-        Data::List(stages) => Some(stages),
-        _ => None,
-    }
-}
-
-fn entry_mut<'n>(stage: &'n mut Node, key: &str) -> Option<&'n mut Node> {
-    match &mut stage.data {
-        Data::Table(entries) => entries.get_mut(key),
-        _ => None,
-    }
-}
-
-fn rate_of(stage: &Node) -> f64 {
-    match stage.at("rate").data {
-        Data::Integer(rate) => rate as f64,
-        Data::Float(rate) => rate,
-        _ => 0.0,
-    }
-}
-
-fn scale_rates(stages: &mut [Node], rate: f64, flag: &Origin) {
-    let highest = stages.iter().map(rate_of).fold(0.0, f64::max);
-    for stage in stages {
-        let own = rate_of(stage);
-        if let Some(node) = entry_mut(stage, "rate").filter(|_| own > 0.0) {
-            *node = Node::leaf(Data::Float(rate * (own / highest)), flag);
-        }
-    }
-}
-
-fn span_us(stage: &Node) -> u64 {
-    match &stage.at("for").data {
-        Data::Text(text) => text.parse::<Span>().map_or(0, Span::as_us),
-        _ => 0,
-    }
-}
-
-/// Scales the ends of the stages rather than their lengths, so that rounding to microseconds never adds up.
-fn scale_spans(stages: &mut [Node], duration: Span, flag: &Origin) {
-    let total: u128 = stages.iter().map(|stage| u128::from(span_us(stage))).sum();
-    let (mut end_us, mut scaled_us) = (0, 0);
-    for stage in stages {
-        let own = span_us(stage);
-        end_us += u128::from(own);
-        if let Some(node) = entry_mut(stage, "for").filter(|_| own > 0) {
-            let end = (end_us * u128::from(duration.as_us()) + total / 2) / total;
-            let length = end - scaled_us;
-            scaled_us = end;
-            *node = Node::leaf(Data::Text(format!("{length}us")), flag);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn with(set: &[&str], toml: &str) -> Result<serde_json::Value, Vec<Fault>> {
@@ -296,50 +210,6 @@ mod tests {
             let faults = with(&[setting], toml).unwrap_err();
             assert!(faults[0].message.contains(message), "{setting}: {faults:?}");
             assert_eq!(faults[0].origin.text, 1);
-        }
-    }
-
-    fn scaled(stages: &[(f64, u64)], overrides: &Overrides) -> Vec<(f64, u64)> {
-        let text: Vec<_> = stages.iter().map(|(rate, us)| format!("{{rate = {rate:?}, for = \"{us}us\"}}")).collect();
-        let mut root = Node::parse(&format!("[load]\nstages = [{}]", text.join(", ")), 0).unwrap();
-        assert!(overrides.scale(&mut root, &mut Vec::new()).is_empty());
-        stages_of(&root)
-    }
-
-    fn stages_of(root: &Node) -> Vec<(f64, u64)> {
-        let Data::List(stages) = &root.at("load").at("stages").data else { panic!() };
-        stages.iter().map(|stage| (rate_of(stage), span_us(stage))).collect()
-    }
-
-    #[test]
-    fn rate_is_exact_for_one_stage_and_the_peak_of_several() {
-        let overrides = Overrides { rate: Some(300.0), ..Default::default() };
-        assert_eq!(scaled(&[(7.3, 1)], &overrides), [(300.0, 1)]);
-        assert_eq!(scaled(&[(50.0, 1), (100.0, 2), (25.0, 3)], &overrides), [(150.0, 1), (300.0, 2), (75.0, 3)]);
-    }
-
-    #[test]
-    fn stages_without_a_rate_or_length_are_left_for_validation_to_refuse() {
-        let overrides = Overrides { rate: Some(3.0), duration: Some(Span::from_secs(1)), ..Default::default() };
-        assert_eq!(scaled(&[(0.0, 0)], &overrides), [(0.0, 0)]);
-        assert_eq!(scaled(&[], &overrides), []);
-    }
-
-    proptest! {
-        #[test]
-        fn scaled_lengths_sum_to_exactly_what_was_asked(
-            lengths in proptest::collection::vec(1_u64..10_000_000_000, 1..8),
-            asked_ms in 1_u64..10_000_000,
-        ) {
-            let stages: Vec<_> = lengths.iter().map(|us| (1.0, *us)).collect();
-            let overrides = Overrides { duration: Some(Span::from_millis(asked_ms)), ..Default::default() };
-            let got = scaled(&stages, &overrides);
-            prop_assert_eq!(got.iter().map(|(_, us)| us).sum::<u64>(), asked_ms * 1000);
-            let total: u64 = lengths.iter().sum();
-            for ((_, us), own) in got.iter().zip(&lengths) {
-                let exact = *own as f64 * (asked_ms * 1000) as f64 / total as f64;
-                prop_assert!((*us as f64 - exact).abs() <= 1.0 + exact * 1e-12, "{} {}", us, exact);
-            }
         }
     }
 }

@@ -145,9 +145,12 @@ impl<'s> Walk<'s> {
         let about = about(property);
         match kind(target) {
             Kind::Section => {
-                let lines: Vec<String> = required(target)
-                    .map(|inner| format!("{inner} = {}", inline(&self.example(&target["properties"][inner]))))
-                    .collect();
+                let lines: Vec<String> = match target["examples"][0].as_object() {
+                    Some(example) => example.iter().map(|(key, value)| format!("{key} = {}", inline(value))).collect(),
+                    None => required(target)
+                        .map(|inner| format!("{inner} = {}", inline(&self.example(&target["properties"][inner]))))
+                        .collect(),
+                };
                 node.fault(
                     format!("there is no section [{path}]"),
                     format!("add this{about}:\n\n[{path}]\n{}", lines.join("\n")),

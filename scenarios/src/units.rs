@@ -1,7 +1,7 @@
 //! Quantities a scenario is written in: spans of time, sizes and rates, each with its unit in the text.
 //!
-//! `"30s"`, `"250ms"` and `"5MiB"` are strings so that no reader has to guess a unit; a rate is a bare number
-//! because records per second is the only rate Millrace has.
+//! `"30s"`, `"250ms"` and `"5MiB"` are strings so that no reader has to guess a unit; a rate is a bare number,
+//! records per second or what the load's `unit` says.
 
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 

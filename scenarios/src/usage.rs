@@ -3,7 +3,8 @@
 
 use crate::{
     fault::{FaultKind, InjectedFault},
-    model::{KeyKind, Keys, Load, Scenario, Source, SourceKind},
+    model::{Arrival, KeyKind, Keys, Load, Scenario, Source, SourceKind},
+    stage::{Stage, StageShape},
 };
 
 const SOURCE: [(&str, &[SourceKind]); 8] = [
@@ -24,6 +25,24 @@ const KEYS: [(&str, &[KeyKind]); 6] = [
     ("hot", &[KeyKind::HotSet]),
     ("hot_share", &[KeyKind::HotSet]),
     ("path", &[KeyKind::File]),
+];
+
+const LOAD: [(&str, &[Arrival]); 4] = [
+    ("stages", &[Arrival::Constant, Arrival::Poisson]),
+    ("unit", &[Arrival::Constant, Arrival::Poisson]),
+    ("trace_speed", &[Arrival::Trace]),
+    ("trace_for", &[Arrival::Trace]),
+];
+
+const STAGE: [(&str, &[StageShape]); 8] = [
+    ("count", &[StageShape::Constant, StageShape::Ramp, StageShape::Steps]),
+    ("to", &[StageShape::Ramp, StageShape::Steps]),
+    ("steps", &[StageShape::Steps]),
+    ("peak", &[StageShape::Spike]),
+    ("width", &[StageShape::Spike]),
+    ("amplitude", &[StageShape::Sine]),
+    ("period", &[StageShape::Sine]),
+    ("phase", &[StageShape::Sine]),
 ];
 
 const FAULT: [(&str, &[FaultKind]); 13] = [
@@ -55,8 +74,20 @@ pub(crate) fn unused_keys(keys: &Keys) -> impl Iterator<Item = (&'static str, &'
 }
 
 /// Keys of `[load]` that do nothing as long as records are not aggregated.
-pub(crate) fn unused_load(load: &Load) -> Option<&'static str> {
+pub(crate) fn unused_packing(load: &Load) -> Option<&'static str> {
     (!load.aggregate).then_some("aggregate_bytes")
+}
+
+/// Keys of `[load]` that its arrival process does not use, each with those that do.
+pub(crate) fn unused_load(load: &Load) -> impl Iterator<Item = (&'static str, &'static [Arrival])> {
+    let arrival = load.arrival;
+    LOAD.into_iter().filter(move |(_, users)| !users.contains(&arrival))
+}
+
+/// Keys of a stage that its shape does not use, each with the shapes that do.
+pub(crate) fn unused_stage(stage: &Stage) -> impl Iterator<Item = (&'static str, &'static [StageShape])> {
+    let shape = stage.shape;
+    STAGE.into_iter().filter(move |(_, users)| !users.contains(&shape))
 }
 
 /// Keys of a `[[fault]]` that its kind does not use, each with the kinds that do.
@@ -68,8 +99,9 @@ pub(crate) fn unused_fault(fault: &InjectedFault) -> impl Iterator<Item = (&'sta
 /// Section and key of everything that does nothing in this scenario.
 pub(crate) fn unused(scenario: &Scenario) -> impl Iterator<Item = (&'static str, &'static str)> {
     let source = unused_source(&scenario.source).map(|(key, _)| ("source", key));
-    let load = unused_load(&scenario.load).map(|key| ("load", key));
-    source.chain(unused_keys(&scenario.keys).map(|(key, _)| ("keys", key))).chain(load)
+    let load = unused_load(&scenario.load).map(|(key, _)| key).chain(unused_packing(&scenario.load));
+    let load = load.map(|key| ("load", key));
+    source.chain(load).chain(unused_keys(&scenario.keys).map(|(key, _)| ("keys", key)))
 }
 
 #[cfg(test)]
@@ -94,6 +126,11 @@ mod tests {
         assert_eq!(source, sorted(names("Source")));
         let every_kind_has = ["shards", "hot_shard", "hot_shard_index", "place", "salt"].map(str::to_owned);
         assert_eq!(sorted(keys.into_iter().chain(every_kind_has).collect()), sorted(names("Keys")));
+        let every_stage_has = ["rate", "for", "shape"].map(str::to_owned);
+        let stage = STAGE.iter().map(|(key, _)| (*key).to_owned()).chain(every_stage_has).collect();
+        assert_eq!(sorted(stage), sorted(names("Stage")));
+        let load = names("Load");
+        assert!(LOAD.iter().all(|(key, _)| load.iter().any(|name| name == key)), "{load:?}");
         let every_fault_has = ["at", "for"].map(str::to_owned);
         let faults = FAULT.iter().map(|(key, _)| (*key).to_owned()).chain(every_fault_has).collect();
         assert_eq!(sorted(faults), sorted(names("InjectedFault")));

@@ -14,6 +14,7 @@ mod event;
 mod fault;
 mod load;
 mod source;
+mod stage;
 mod table;
 
 /// Everything that makes no sense. `root` is the tree that the scenario was made of: it knows what was written where.
@@ -21,14 +22,14 @@ pub(crate) fn check(scenario: &Scenario, root: &Node) -> Vec<Fault> {
     let mut faults = Vec::new();
     faults.extend(name(&scenario.name, root.at("name"), "the name"));
     faults.extend(source::check(&scenario.source, root.at("source")));
-    faults.extend(load::check(&scenario.load, root.at("load")));
+    faults.extend(load::check(&scenario.load, &scenario.source, root.at("load")));
     faults.extend(source::check_keys(&scenario.keys, root.at("keys")));
     faults.extend(load::check_stream(&scenario.stream, root.at("stream")));
     faults.extend(delivery::check(&scenario.delivery, root.at("delivery")));
     faults.extend(table::check(&scenario.table, root.at("table")));
     faults.extend(queries(&scenario.query, root.at("query")));
     faults.extend(fault::check(&scenario.fault, root.at("fault")));
-    faults.extend(event::check(&scenario.event, root.at("event")));
+    faults.extend(event::check(&scenario.event, scenario.load.arrival, root.at("event")));
     faults.extend(slos(&scenario.slo, root.at("slo")));
     faults
 }

@@ -25,11 +25,14 @@ use self::{
     frames::{Frame, Frames},
     rejects::{Reason, Rejection, Rejects},
 };
-use super::{Payload, PayloadSource, SourceError, json};
+use super::{Payload, PayloadSource, SourceError, event_time::Moment, json};
 use crate::stamp::TXN_FIELD;
 
 /// The longest first column name an error repeats.
 const NAME_SHOWN_CHARS: usize = 80;
+
+/// The column that says when an accident began: the time of the event, for a trace.
+const EVENT_COLUMN: &str = "Start_Time";
 
 /// The rows of one accident file as JSON objects, pass by pass.
 pub struct AccidentRows {
@@ -75,7 +78,7 @@ impl AccidentRows {
     /// # Errors
     /// [`SourceError::Io`] when the file cannot be read or `rejects.ndjson` cannot be written.
     pub fn next_row(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
-        self.row(true)
+        Ok(self.row(true)?.map(|row| row.json))
     }
 
     /// Passes over the next readable row. What is rejected on the way is left to whoever takes that row.
@@ -83,15 +86,15 @@ impl AccidentRows {
         self.row(false).map(|row| row.is_some())
     }
 
-    fn row(&mut self, note_rejects: bool) -> Result<Option<Vec<u8>>, SourceError> {
+    fn row(&mut self, note_rejects: bool) -> Result<Option<Row>, SourceError> {
         loop {
             let frame = self.frames.next().map_err(|source| SourceError::Io { path: self.path.clone(), source })?;
             let Some(frame) = frame else { return Ok(None) };
             match read_row(&frame, &mut self.splitter, &self.columns, self.json_bytes) {
-                Ok(json) => {
+                Ok(row) => {
                     self.emitted += 1;
-                    self.json_bytes = json.len();
-                    return Ok(Some(json));
+                    self.json_bytes = row.json.len();
+                    return Ok(Some(row));
                 }
                 Err(rejection) if note_rejects => self.rejects.add(&frame, &rejection)?,
                 Err(_) => {}
@@ -147,8 +150,10 @@ impl Accidents {
 impl PayloadSource for Accidents {
     fn next(&mut self) -> Result<Option<Payload>, SourceError> {
         loop {
-            match (self.rows.next_row()?, self.at_end) {
-                (Some(json), _) => return Ok(Some(Payload { json, txn_timestamp: true })),
+            match (self.rows.row(true)?, self.at_end) {
+                (Some(Row { json, event_us }), _) => {
+                    return Ok(Some(Payload { json, txn_timestamp: true, event_us }));
+                }
                 (None, AtEnd::Stop) => return Ok(None),
                 (None, AtEnd::Loop) => self.rows.rewind()?,
             }
@@ -174,6 +179,12 @@ impl PayloadSource for Accidents {
     fn finish(&mut self) -> Result<(), SourceError> {
         self.rows.finish()
     }
+}
+
+/// A row as it is sent, and when its accident began.
+struct Row {
+    json: Vec<u8>,
+    event_us: Option<i64>,
 }
 
 /// Takes framed rows apart with one `csv` reader, which is handed exactly one row at a time.
@@ -250,7 +261,7 @@ fn read_row(
     splitter: &mut Splitter,
     columns: &[Column],
     json_bytes: usize,
-) -> Result<Vec<u8>, Rejection> {
+) -> Result<Row, Rejection> {
     if let Some(reason) = frame.fault {
         return Err(reason.into());
     }
@@ -259,13 +270,17 @@ fn read_row(
         return Err(if frame.terminated { Reason::FieldCount } else { Reason::CutRecord }.into());
     }
     let mut out = Vec::with_capacity(json_bytes + 64 + json::STAMP_ROOM);
+    let mut event_us = None;
     for (column, value) in columns.iter().zip(fields) {
         let reject = |reason| Rejection { reason, column: Some(column.name.clone()) };
         let value = std::str::from_utf8(value).map_err(|_| reject(Reason::NotUtf8))?;
         column.push(value, &mut out).map_err(reject)?;
+        if column.name == EVENT_COLUMN {
+            event_us = Moment::parse(value.trim()).and_then(|moment| moment.as_us());
+        }
     }
     out.push(b'}');
-    Ok(out)
+    Ok(Row { json: out, event_us })
 }
 
 #[cfg(test)]

@@ -43,6 +43,13 @@ impl Moment {
         })
     }
 
+    /// Microseconds since 1970, taken as UTC.
+    pub(super) fn as_us(&self) -> Option<i64> {
+        let date = NaiveDate::from_ymd_opt(i32::try_from(self.year).ok()?, self.month, self.day)?;
+        let time = date.and_hms_micro_opt(self.hour, self.minute, self.second, self.micros)?;
+        Some(time.and_utc().timestamp_micros())
+    }
+
     /// Reads the shapes met in the wild: `2016-02-08 05:46:00`, with `T` between, with a fraction of 1 to 9 digits (cut
     /// to microseconds), without seconds; and a spreadsheet's `2/8/2016 5:46`, month first. `None` for anything else,
     /// an offset or a date that does not exist included.
@@ -193,6 +200,7 @@ mod tests {
             moment.push_iso(&mut out, Fraction::Always);
             let text = String::from_utf8(out).unwrap();
             prop_assert_eq!(Moment::parse(&text), Some(moment));
+            prop_assert_eq!(moment.as_us(), Some(us));
             prop_assert_eq!(parse_epoch(&format!("{text}Z")).unwrap(), us);
         }
 

@@ -39,10 +39,12 @@ impl Sensors {
         })
     }
 
+    fn taken_us(&self, k: u64) -> Option<i64> {
+        round_us(self.epoch_us, self.interval_us, k / self.sensors)
+    }
+
     fn reading(&self, k: u64) -> Result<Vec<u8>, SourceError> {
-        let taken = round_us(self.epoch_us, self.interval_us, k / self.sensors)
-            .and_then(Moment::from_us)
-            .ok_or(SourceError::EventTime { sequence: k })?;
+        let taken = self.taken_us(k).and_then(Moment::from_us).ok_or(SourceError::EventTime { sequence: k })?;
         let mut draw = Draw::at(self.seed, Purpose::Sensor, k);
         let mut json = Object::new().string("sensor_id", &format!("sensor-{:03}", k % self.sensors + 1)).utc(
             "timestamp",
@@ -58,9 +60,9 @@ impl Sensors {
 
 impl PayloadSource for Sensors {
     fn next(&mut self) -> Result<Option<Payload>, SourceError> {
-        let json = self.reading(self.next)?;
+        let (json, event_us) = (self.reading(self.next)?, self.taken_us(self.next));
         self.next += 1;
-        Ok(Some(Payload { json, txn_timestamp: false }))
+        Ok(Some(Payload { json, txn_timestamp: false, event_us }))
     }
 
     fn skip(&mut self, count: u64) -> Result<(), SourceError> {

@@ -41,6 +41,12 @@ pub struct LoadRecord {
     pub schedule_us: u64,
     /// Records per second the schedule asked for.
     pub target_rate: f64,
+    /// Bytes of data and keys in the records whose turn came: all that were due, unless the run was interrupted.
+    #[serde(default)]
+    pub due_bytes: u64,
+    /// How much of a replayed trace could not be kept as it was; null when due times come from stages.
+    #[serde(default)]
+    pub trace: Option<TraceRecord>,
     /// Records per second handed over by the pacer, over the schedule's length.
     pub offered_rate: f64,
     /// Records per second accepted, over `elapsed_us`.
@@ -139,6 +145,18 @@ pub struct PooledResponse {
     pub p99_us: u64,
     /// Largest, microseconds.
     pub max_us: u64,
+}
+
+/// What a trace replay met in the event times of its source. Records of the trace that are in none of these were due
+/// exactly as far after the first as their events were, divided by the speed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceRecord {
+    /// Events from before the latest one so far, due together with it.
+    pub out_of_order: u64,
+    /// Events at the very time of the latest one so far.
+    pub simultaneous: u64,
+    /// Records without an event time, due together with the record before them.
+    pub untimed: u64,
 }
 
 /// Refusals of one cause on one shard.

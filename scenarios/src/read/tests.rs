@@ -55,7 +55,7 @@ fn a_good_scenario_has_what_it_says_and_the_defaults() {
     assert_eq!(scenario.source.kind, SourceKind::Sensors);
     assert_eq!(scenario.keys.kind, KeyKind::Uniform);
     assert_eq!(scenario.load.stages[1].rate, 100.5);
-    assert_eq!(scenario.load.stages[1].duration, Span::from_secs(4));
+    assert_eq!(scenario.load.stages[1].duration, Some(Span::from_secs(4)));
     assert_eq!((scenario.seed, scenario.stream.shards), (42, 4));
     assert_eq!(scenario.delivery.buffer_size, ByteSize::from_bytes(5 << 20));
 }
@@ -162,7 +162,7 @@ fn overrides_change_the_scenario() {
     let scenario = parse("demo.toml", GOOD, &overrides).unwrap();
     assert_eq!((scenario.seed, scenario.source.epoch.as_str()), (7, "2020-02-02T00:00:00Z"));
     let stages: Vec<_> = scenario.load.stages.iter().map(|stage| (stage.rate, stage.duration)).collect();
-    assert_eq!(stages, [(20.0, Span::from_secs(1)), (10.0, Span::from_secs(2))]);
+    assert_eq!(stages, [(20.0, Some(Span::from_secs(1))), (10.0, Some(Span::from_secs(2)))]);
 }
 
 fn rendered(mistake: &Mistake) -> String {

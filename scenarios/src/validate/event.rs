@@ -3,6 +3,7 @@
 use crate::{
     error::Fault,
     event::{Event, MergeChoice},
+    model::Arrival,
     tree::Node,
     validate::source,
 };
@@ -10,11 +11,11 @@ use crate::{
 /// The ceiling of UpdateShardCount.
 const MAX_SHARDS: u32 = 10_000;
 
-pub(super) fn check(events: &[Event], node: &Node) -> Vec<Fault> {
-    events.iter().enumerate().flat_map(|(index, event)| one(event, node.item(index))).collect()
+pub(super) fn check(events: &[Event], arrival: Arrival, node: &Node) -> Vec<Fault> {
+    events.iter().enumerate().flat_map(|(index, event)| one(event, arrival, node.item(index))).collect()
 }
 
-fn one(event: &Event, node: &Node) -> Vec<Fault> {
+fn one(event: &Event, arrival: Arrival, node: &Node) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut refuse = |wrong: bool, key: &str, message: &str, help: &str| {
         if wrong {
@@ -33,6 +34,12 @@ fn one(event: &Event, node: &Node) -> Vec<Fault> {
         "rate",
         "the factor must be above zero",
         "write for example 2.0 to double the rate",
+    );
+    refuse(
+        event.rate.is_some() && arrival == Arrival::Trace,
+        "rate",
+        "a trace has no rate of its own",
+        "remove the event, or replay all of it faster with load.trace_speed",
     );
     refuse(
         event.update_shard_count.is_some_and(|count| !(1..=MAX_SHARDS).contains(&count)),

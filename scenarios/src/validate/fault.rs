@@ -20,7 +20,7 @@ pub(super) fn check(faults: &[InjectedFault], node: &Node) -> Vec<Fault> {
 
 fn one(fault: &InjectedFault, node: &Node) -> Vec<Fault> {
     let mut faults: Vec<Fault> =
-        usage::unused_fault(fault).filter_map(|(key, users)| idle("fault", key, users, node)).collect();
+        usage::unused_fault(fault).filter_map(|(key, users)| idle("fault", "kind", key, users, node)).collect();
     let mut refuse = |wrong: bool, key: &str, message: &str, help: &str| {
         if wrong {
             faults.push(node.at(key).fault(message, help));

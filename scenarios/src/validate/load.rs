@@ -1,14 +1,14 @@
-//! `[load]` and `[stream]`: rates, lengths and the limits of a Kinesis stream.
+//! `[load]` and `[stream]`: how records are sent, and the limits of a Kinesis stream.
 
 use crate::{
     error::Fault,
-    model::{Load, Order, Retry, Stream},
+    model::{Arrival, Load, Order, Retry, Source, Stream},
     tree::Node,
+    units::Span,
     usage,
+    validate::stage,
 };
 
-/// Records per second above which a rate is a slip of the pen: ten thousand shards take no more.
-const MAX_RATE: f64 = 10_000_000.0;
 /// Records in a PutRecords call (AWS quota).
 const MAX_BATCH_RECORDS: u32 = 500;
 /// Bytes of data and keys in a PutRecords call (AWS quota since October 2025; 5 MiB before).
@@ -20,26 +20,8 @@ const MAX_SHARDS: u32 = 10_000;
 /// Hours that a stream keeps a record (AWS quota).
 const RETENTION_HOURS: std::ops::RangeInclusive<u64> = 24..=8760;
 
-pub(super) fn check(load: &Load, node: &Node) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    if load.stages.is_empty() {
-        faults.push(
-            node.at("stages")
-                .fault("there is nothing to send", "add a stage: stages = [{ rate = 500, for = \"30s\" }]"),
-        );
-    }
-    for (index, stage) in load.stages.iter().enumerate() {
-        let node = node.at("stages").item(index);
-        if stage.rate <= 0.0 {
-            faults.push(node.at("rate").fault("the rate must be above zero", "write records per second, such as 500"));
-        }
-        if stage.rate > MAX_RATE {
-            faults.push(node.at("rate").fault("the rate is out of reach", "write at most 10000000 records per second"));
-        }
-        if stage.duration.is_zero() {
-            faults.push(node.at("for").fault("the stage has no length", "write a span of time, such as \"30s\""));
-        }
-    }
+pub(super) fn check(load: &Load, source: &Source, node: &Node) -> Vec<Fault> {
+    let mut faults = stage::check(load, source, node);
     let mut refuse = |wrong: bool, key: &str, message: &str, help: &str| {
         if wrong {
             faults.push(node.at(key).fault(message, help));
@@ -57,7 +39,10 @@ pub(super) fn check(load: &Load, node: &Node) -> Vec<Fault> {
         "a PutRecords call takes up to 10 MiB",
         "write at most \"10MiB\"",
     );
-    let total_us = load.stages.iter().fold(0_u64, |sum, stage| sum.saturating_add(stage.duration.as_us()));
+    let staged_us = load.stages.iter().fold(0_u64, |sum, stage| sum.saturating_add(stage.length_us()));
+    // A trace may last as long as its source; its last part is known only where its length is.
+    let traced_us = load.trace_for.map_or(if load.cool_down.is_zero() { u64::MAX } else { 0 }, Span::as_us);
+    let total_us = if load.arrival == Arrival::Trace { traced_us } else { staged_us };
     let unjudged_us = load.warm_up.as_us().saturating_add(load.cool_down.as_us());
     refuse(
         unjudged_us > 0 && unjudged_us >= total_us,
@@ -79,6 +64,12 @@ pub(super) fn check(load: &Load, node: &Node) -> Vec<Fault> {
         "no record can be accepted in no time",
         "write a span of time, such as \"30s\"",
     );
+    refuse(
+        load.shed_after.is_some_and(|shed_after| shed_after >= load.deadline),
+        "shed_after",
+        "a record is given up at its deadline already",
+        &format!("write less than \"{}\", which is `deadline`", load.deadline),
+    );
     faults.extend(aggregate_faults(load, node));
     if load.order == Order::Key && load.aggregate {
         let help = "remove it, or write aggregate = false";
@@ -98,7 +89,7 @@ pub(super) fn check(load: &Load, node: &Node) -> Vec<Fault> {
 /// What is wrong with `aggregate` and `aggregate_bytes`.
 fn aggregate_faults(load: &Load, node: &Node) -> Option<Fault> {
     let (bytes, at) = (load.aggregate_bytes.bytes(), node.at("aggregate_bytes"));
-    if let Some(key) = usage::unused_load(load) {
+    if let Some(key) = usage::unused_packing(load) {
         let message = format!("`load.{key}` is used with aggregate = true only");
         return node.child(key).map(|key| key.key_fault(message, "remove it, or write aggregate = true"));
     }

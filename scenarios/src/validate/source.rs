@@ -17,7 +17,7 @@ const MAX_SALT: u32 = 10_000;
 
 pub(super) fn check(source: &Source, node: &Node) -> Vec<Fault> {
     let mut faults: Vec<Fault> =
-        usage::unused_source(source).filter_map(|(key, users)| idle("source", key, users, node)).collect();
+        usage::unused_source(source).filter_map(|(key, users)| idle("source", "kind", key, users, node)).collect();
     let mut refuse = |wrong: bool, key: &str, message: &str, help: &str| {
         if wrong && !usage::unused_source(source).any(|(unused, _)| unused == key) {
             faults.push(node.at(key).fault(message, help));
@@ -42,7 +42,7 @@ pub(super) fn check(source: &Source, node: &Node) -> Vec<Fault> {
 
 pub(super) fn check_keys(keys: &Keys, node: &Node) -> Vec<Fault> {
     let mut faults: Vec<Fault> =
-        usage::unused_keys(keys).filter_map(|(key, users)| idle("keys", key, users, node)).collect();
+        usage::unused_keys(keys).filter_map(|(key, users)| idle("keys", "kind", key, users, node)).collect();
     let mut refuse = |wrong: bool, key: &str, message: &str, help: &str| {
         if wrong && !usage::unused_keys(keys).any(|(unused, _)| unused == key) {
             faults.push(node.at(key).fault(message, help));
@@ -151,16 +151,16 @@ fn check_placement(keys: &Keys, node: &Node) -> Vec<Fault> {
     faults
 }
 
-/// A key that was written but does nothing under the kind that was chosen.
-pub(super) fn idle<K: Serialize>(section: &str, key: &str, users: &[K], node: &Node) -> Option<Fault> {
+/// A key that was written but does nothing under the choice that was made, where `chooser` is the key that chooses.
+pub(super) fn idle<K: Serialize>(section: &str, chooser: &str, key: &str, users: &[K], node: &Node) -> Option<Fault> {
     let name = |kind: &K| serde_json::to_value(kind).ok()?.as_str().map(str::to_owned);
     let users: Vec<String> = users.iter().filter_map(name).collect();
     let users = users.join(" or ");
     node.child(key).map(|written| {
         written
             .key_fault(
-                format!("`{section}.{key}` is used by kind = {users} only"),
-                format!("remove the line, or choose kind = {users}"),
+                format!("`{section}.{key}` is used by {chooser} = {users} only"),
+                format!("remove the line, or choose {chooser} = {users}"),
             )
             .labelled("does nothing here")
     })

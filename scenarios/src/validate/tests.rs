@@ -126,6 +126,107 @@ fn aggregates_keep_the_bounds_of_the_producer_library() {
 }
 
 #[test]
+fn every_shape_needs_its_own_keys_and_no_other() {
+    for (stage, mark, message) in [
+        (r#"{ rate = 5 }"#, "rate = 5", "a stage has no `for`"),
+        (r#"{ rate = 5, count = 9, for = "2s" }"#, "count", "`for` and `count`"),
+        (r#"{ rate = 5, count = 0 }"#, "count", "no length"),
+        (r#"{ rate = 0, count = 9 }, { rate = 5, for = "1s" }"#, "count", "never comes to a count"),
+        (r#"{ rate = 5, to = 9, for = "2s" }"#, "to = 9", "`load.stages.to` is used by shape = ramp or steps only"),
+        (r#"{ shape = "ramp", rate = 5, for = "2s" }"#, "ramp", "shape = \"ramp\" has no `to`"),
+        (r#"{ shape = "ramp", rate = 0, to = 0, for = "2s" }"#, "rate = 0", "above zero in one stage"),
+        (r#"{ shape = "ramp", rate = 5, to = -1, for = "2s" }"#, "-1", "above zero"),
+        (r#"{ shape = "steps", rate = 5, to = 9, for = "2s" }"#, "steps", "has no `steps`"),
+        (r#"{ shape = "steps", rate = 5, to = 9, steps = 1, for = "2s" }"#, "steps = 1", "2 to 1000 steps"),
+        (r#"{ shape = "spike", rate = 5, peak = 9, for = "2s" }"#, "spike", "has no `width`"),
+        (r#"{ shape = "spike", rate = 5, width = "1s", for = "2s" }"#, "spike", "has no `peak`"),
+        (r#"{ shape = "spike", rate = 5, peak = 9, width = "2s", for = "2s" }"#, "width", "does not fit"),
+        (r#"{ shape = "spike", rate = 5, peak = 1e8, width = "1s", for = "2s" }"#, "1e8", "out of reach"),
+        (
+            r#"{ shape = "spike", rate = 5, peak = 9, width = "1s", count = 9 }"#,
+            "count",
+            "`load.stages.count` is used by",
+        ),
+        (r#"{ shape = "sine", rate = 5, period = "1s", for = "2s" }"#, "sine", "has no `amplitude`"),
+        (r#"{ shape = "sine", rate = 5, amplitude = 1, for = "2s" }"#, "sine", "has no `period`"),
+        (r#"{ shape = "sine", rate = 5, amplitude = 1.1, period = "1s", for = "2s" }"#, "1.1", "a share of the rate"),
+        (r#"{ shape = "sine", rate = 5, amplitude = 1, period = "9us", for = "2s" }"#, "9us", "too short"),
+        (
+            r#"{ shape = "sine", rate = 5, amplitude = 1, period = "1s", phase = -0.5, for = "2s" }"#,
+            "-0.5",
+            "share of the period",
+        ),
+    ] {
+        let text = GOOD.replacen("[{ rate = 50, for = \"2s\" }]", &format!("[{stage}]"), 1);
+        let found = mistakes(&text);
+        assert!(found.iter().any(|(_, said, _)| said.contains(message)), "{stage}: {found:?}");
+        let line: usize = found[0].0.split(':').nth(1).unwrap().parse().unwrap();
+        assert!(text.lines().nth(line - 1).unwrap().contains(mark), "{stage}: {found:?}");
+    }
+    for good in [
+        r#"{ rate = 0, for = "1s" }, { rate = 5, count = 9 }"#,
+        r#"{ shape = "ramp", rate = 0, to = 9, count = 40 }"#,
+        r#"{ shape = "ramp", rate = 9, to = 0, for = "2s" }"#,
+        r#"{ shape = "steps", rate = 0, to = 9, steps = 4, count = 40 }"#,
+        r#"{ shape = "spike", rate = 0, peak = 9, width = "1s", for = "2s" }"#,
+        r#"{ shape = "sine", rate = 5, amplitude = 1, period = "1s", phase = 0.75, for = "2s" }"#,
+        r#"{ shape = "constant", rate = 5, for = "2s" }"#,
+    ] {
+        assert_eq!(mistakes(&GOOD.replace("[{ rate = 50, for = \"2s\" }]", &format!("[{good}]"))), [], "{good}");
+    }
+}
+
+#[test]
+fn a_rate_in_bytes_may_be_as_high_as_ten_thousand_shards_take() {
+    let bytes =
+        |rate: &str| GOOD.replace("rate = 50", &format!("rate = {rate}")).replace("[load]", "[load]\nunit = \"bytes\"");
+    assert_eq!(mistakes(&bytes("10485760000")), []);
+    assert!(mistakes(&bytes("10485760001"))[0].1.contains("out of reach"));
+}
+
+#[test]
+fn a_trace_has_no_stages_one_pass_and_an_end() {
+    let trace = GOOD.replace("stages = [{ rate = 50, for = \"2s\" }]", "arrival = \"trace\"\ntrace_for = \"30s\"");
+    let accidents = trace.replace("kind = \"weather\"", "kind = \"accidents\"\nat_end = \"stop\"");
+    let endless = |text: &str| text.replace("trace_for = \"30s\"\n", "");
+    for good in [&trace, &accidents, &endless(&accidents), &trace.replace("[load]", "[load]\nstages = []")] {
+        assert_eq!(mistakes(good), []);
+    }
+    for (text, message, fix) in [
+        (endless(&trace), "never ends", "trace_for ="),
+        (accidents.replace("at_end = \"stop\"\n", ""), "source loops", "at_end = \"stop\""),
+        (accidents.replace("\"stop\"", "\"loop\""), "source loops", "at_end = \"stop\""),
+        (trace.replace("30s", "0s"), "longer than nothing", "30s"),
+        (trace.replace("[load]", "[load]\ntrace_speed = 0"), "moves on", "3600"),
+        (
+            trace.replace("[load]", "[load]\nunit = \"bytes\""),
+            "`load.unit` is used by",
+            "arrival = constant or poisson",
+        ),
+        (
+            trace.replace("[load]", "[load]\nstages = [{ rate = 5, for = \"2s\" }]"),
+            "`load.stages` is used by arrival = constant or poisson only",
+            "remove the line",
+        ),
+        (
+            GOOD.replace("[load]", "[load]\ntrace_speed = 2"),
+            "`load.trace_speed` is used by arrival = trace only",
+            "remove",
+        ),
+    ] {
+        let found = mistakes(&text);
+        let [(_, said, help)] = &found[..] else { panic!("{message}: {found:?}") };
+        assert!(said.contains(message) && help.contains(fix), "{said}: {help}");
+    }
+}
+
+#[test]
+fn records_are_shed_before_their_deadline_or_not_at_all() {
+    assert_eq!(mistakes(&GOOD.replace("[load]", "[load]\nshed_after = \"0s\"")), []);
+    refused("[load]", "[load]\nshed_after = \"30s\"", "shed_after", "given up at its deadline already");
+}
+
+#[test]
 fn streams_keep_the_limits_of_kinesis() {
     for (bad, message) in [
         ("shards = 0", "1 to 10000"),

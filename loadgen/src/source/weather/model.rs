@@ -44,14 +44,17 @@ impl Model {
         Ok(Self { seed, epoch_us: parse_epoch(&spec.epoch)?, interval_us: spec.interval.as_us(), next: 0 })
     }
 
-    fn reading(&self, k: u64) -> Result<Vec<u8>, SourceError> {
-        let cities = CITIES.len() as u64;
-        let index = (k % cities) as usize;
+    /// When reading `k` is collected.
+    fn collected_us(&self, k: u64) -> Option<i64> {
         let jitter_us = Draw::at(self.seed, Purpose::WeatherJitter, k).below(self.interval_us);
+        let polled_us = round_us(self.epoch_us, self.interval_us, k / CITIES.len() as u64)?;
+        polled_us.checked_add_unsigned(jitter_us)
+    }
+
+    fn reading(&self, k: u64) -> Result<Vec<u8>, SourceError> {
+        let index = (k % CITIES.len() as u64) as usize;
         let late = || SourceError::EventTime { sequence: k };
-        let collected_us = round_us(self.epoch_us, self.interval_us, k / cities)
-            .and_then(|polled_us| polled_us.checked_add_unsigned(jitter_us))
-            .ok_or_else(late)?;
+        let collected_us = self.collected_us(k).ok_or_else(late)?;
         let quarter = collected_us.div_euclid(QUARTER_HOUR_US);
         let collected = Moment::from_us(collected_us).ok_or_else(late)?;
         let measured = Moment::from_us(quarter * QUARTER_HOUR_US).ok_or_else(late)?;
@@ -70,9 +73,9 @@ impl Model {
 
 impl PayloadSource for Model {
     fn next(&mut self) -> Result<Option<Payload>, SourceError> {
-        let json = self.reading(self.next)?;
+        let (json, event_us) = (self.reading(self.next)?, self.collected_us(self.next));
         self.next += 1;
-        Ok(Some(Payload { json, txn_timestamp: false }))
+        Ok(Some(Payload { json, txn_timestamp: false, event_us }))
     }
 
     fn skip(&mut self, count: u64) -> Result<(), SourceError> {

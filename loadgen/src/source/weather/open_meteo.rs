@@ -116,8 +116,8 @@ impl PayloadSource for Live {
     fn next(&mut self) -> Result<Option<Payload>, SourceError> {
         let index = self.next % CITIES.len();
         let Collected { at_us, measurement } = self.collected(index)?;
-        let at = i64::try_from(at_us).ok().and_then(Moment::from_us);
-        let at = at.ok_or(SourceError::EventTime { sequence: self.next as u64 })?;
+        let event_us = i64::try_from(at_us).ok();
+        let at = event_us.and_then(Moment::from_us).ok_or(SourceError::EventTime { sequence: self.next as u64 })?;
         self.next += 1;
         let City { name, latitude, longitude } = CITIES[index];
         let json = Object::new()
@@ -129,7 +129,7 @@ impl PayloadSource for Live {
             .utc("collection_time", &at, Fraction::Always)
             .string("source", "open-meteo")
             .finish();
-        Ok(Some(Payload { json, txn_timestamp: false }))
+        Ok(Some(Payload { json, txn_timestamp: false, event_us }))
     }
 
     fn rejected_rows(&self) -> u64 {
