@@ -38,8 +38,7 @@ fn most_shards(scenario: &Scenario) -> u32 {
 /// Shard-hours and PUT payload units of the scenario's load; absent for a load that ends with its source, whose length
 /// nobody knows. No record of the built-in sources exceeds one unit.
 pub(crate) fn estimate(scenario: &Scenario) -> Option<Estimate> {
-    let timetable =
-        Timetable::new(&scenario.load, scenario.seed).with_rate_changes(&rate_changes(&scenario.event));
+    let timetable = Timetable::new(&scenario.load, scenario.seed).with_rate_changes(&rate_changes(&scenario.event));
     let seconds = timetable.total_us()? as f64 / 1e6;
     let shards = f64::from(most_shards(scenario));
     let records = match timetable.known() {

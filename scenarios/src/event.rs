@@ -8,10 +8,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    model::Keys,
-    units::Span,
-};
+use crate::{model::Keys, units::Span};
 
 /// The shard at one end of the order by load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -173,7 +173,8 @@ mod tests {
             let changed = plain.clone().with_rate_changes(&[(3_000_000, 2.0)]);
             assert_eq!((changed.pieces.len(), changed.total_us), (2, plain.total_us));
             for us in (0..10_000_000).step_by(333_333) {
-                let rate = |line: &Line| line.at(us).map(|piece| piece.curve.rate_at((us - piece.start_us) as f64)).unwrap();
+                let rate =
+                    |line: &Line| line.at(us).map(|piece| piece.curve.rate_at((us - piece.start_us) as f64)).unwrap();
                 let factor = if us < 3_000_000 { 1.0 } else { 2.0 };
                 assert!((rate(&changed) - factor * rate(&plain)).abs() < 1e-9, "at {us}");
             }

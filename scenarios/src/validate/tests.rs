@@ -208,6 +208,7 @@ fn a_trace_has_no_stages_one_pass_and_an_end() {
             "`load.stages` is used by arrival = constant or poisson only",
             "remove the line",
         ),
+        (format!("{trace}[[event]]\nat = \"1s\"\nrate = 2.0\n"), "no rate of its own", "trace_speed"),
         (
             GOOD.replace("[load]", "[load]\ntrace_speed = 2"),
             "`load.trace_speed` is used by arrival = trace only",
