@@ -340,7 +340,7 @@ impl Pacer {
         let total_us = self.total_us();
         // What is made from here on is counted, and never sent.
         let (fingerprint, keys) = (std::mem::take(&mut course.fingerprint), std::mem::take(&mut course.keys));
-        let (due_bytes, trace) = (course.bytes, self.feed.trace_counts());
+        let (due_bytes, trace, rejected_rows) = (course.bytes, self.feed.trace_counts(), self.feed.rejected_rows());
         let interrupted = course.end == Some(End::Stopped);
         let (schedule_us, more_due) = match course.end {
             None | Some(End::Schedule) => (total_us, 0),
@@ -359,7 +359,7 @@ impl Pacer {
             due_bytes,
             trace,
             schedule_us: schedule_us.min(total_us).max(1),
-            rejected_rows: self.feed.rejected_rows(),
+            rejected_rows,
             fingerprint,
             keys,
             interrupted,
