@@ -123,7 +123,7 @@ fn shapes() -> Vec<(String, String)> {
     let rows = text.lines().skip_while(|line| !line.starts_with("| `shape` |")).skip(2);
     let cells = rows.map_while(|line| {
         let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
-        Some((cells.next()?.to_owned(), cells.next_back()?.trim_matches('`').to_owned()))
+        Some((cells.next()?.to_owned(), cells.last()?.trim_matches('`').to_owned()))
     });
     cells.collect()
 }
