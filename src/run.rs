@@ -23,7 +23,6 @@ use crate::{
     worker::{self, RunId, StartAt},
 };
 
-
 /// How far a run goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -47,7 +46,13 @@ pub(crate) async fn run(args: RunArgs, reach: Reach) -> Result<u8, Failure> {
     };
     let connected = target::connect(&scenario, &args).await?;
     let stop = signals::watch_for_stop();
-    eprintln!("{}: {} on {}, into {}", scenario.name, pace::announced(&scenario), connected.name, folder.path.display());
+    eprintln!(
+        "{}: {} on {}, into {}",
+        scenario.name,
+        pace::announced(&scenario),
+        connected.name,
+        folder.path.display()
+    );
     let reach = if args.worker.is_whole() { reach } else { Reach::Stream };
     if reach == Reach::Stream {
         let start = if args.start_at.is_some() { "" } else { ", which starts at once because there is no --start-at" };

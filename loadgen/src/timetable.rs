@@ -8,9 +8,9 @@ use millrace_scenarios::{Arrival, Load, RateUnit, Span};
 
 use crate::{
     schedule::{DueTimes, Schedule},
+    slice::Slice,
     source::{Payload, PayloadSource, SourceError},
     trace::{Trace, TraceTimes},
-    slice::Slice,
 };
 
 /// What says when records are due.
