@@ -581,6 +581,8 @@ mod tests {
         let of = |slice| {
             let Setup { mut pacer, bare, stop: _stop } = setup(1_000.0, 20, 0, u64::MAX, 0);
             pacer.slice = slice;
+            let source = Box::new(Counting { next: 0, end: u64::MAX });
+            pacer.feed = Feed::new(source, &pacer.timetable, slice);
             let account = pacer.spawn().unwrap();
             bare.take_all();
             account.blocking_recv().unwrap()
