@@ -26,7 +26,9 @@ pub(crate) fn announced(scenario: &Scenario) -> String {
         return format!("a trace at {} times its speed{limit}", load.trace_speed);
     }
     let stages: Vec<_> = load.stages.iter().map(|stage| described(stage, load.unit)).collect();
-    stages.join(", then ")
+    let changes = scenario.event.iter().filter_map(|event| Some((event.at, event.rate?)));
+    let changes: String = changes.map(|(at, factor)| format!("; from {at} on, {factor} times that")).collect();
+    stages.join(", then ") + &changes
 }
 
 fn described(stage: &Stage, unit: RateUnit) -> String {
@@ -87,6 +89,9 @@ mod tests {
         }
         let chain = r#"load.stages=[{ rate = 1, for = "1s" }, { rate = 0, for = "2s" }]"#;
         assert_eq!(announced(&scenario(&[chain, "load.unit=bytes"])), "1 B/s for 1s, then 0 B/s for 2s");
+        let event = "event=[{ at = \"500ms\", rate = 3.0 }]";
+        let words = "1 rec/s for 1s, then 0 rec/s for 2s; from 500ms on, 3 times that";
+        assert_eq!(announced(&scenario(&[chain, event])), words);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millrace_compactor::store::Location;
 use millrace_loadgen::{Clock, LEAD_US, LoadPlan, LoadProgress};
 use millrace_reports::latency::LatencyLog;
-use millrace_scenarios::{Scenario, event::staged};
+use millrace_scenarios::Scenario;
 use tokio::sync::watch;
 
 use crate::{

@@ -341,7 +341,7 @@ impl Pacer {
         // What is made from here on is counted, and never sent.
         let (fingerprint, keys) = (std::mem::take(&mut course.fingerprint), std::mem::take(&mut course.keys));
         let (due_bytes, trace, rejected_rows) = (course.bytes, self.feed.trace_counts(), self.feed.rejected_rows());
-        let interrupted = course.end == Some(End::Stopped);
+        let (window, interrupted) = (course.window, course.end == Some(End::Stopped));
         let (schedule_us, more_due) = match course.end {
             None | Some(End::Schedule) => (total_us, 0),
             Some(End::Source) => (course.last_due_us, 0),
@@ -355,7 +355,7 @@ impl Pacer {
         Paced {
             due: course.offered + course.not_taken + more_due,
             offered_in_time: course.in_time,
-            window: course.window,
+            window,
             due_bytes,
             trace,
             schedule_us: schedule_us.min(total_us).max(1),

@@ -438,10 +438,8 @@ fn load_window(scenario: &Scenario, paced: &Paced, produced: &Produced) -> Optio
     let (warm_up_us, cool_down_us) = (scenario.load.warm_up.as_us(), scenario.load.cool_down.as_us());
     (warm_up_us > 0 || cool_down_us > 0).then(|| LoadWindow {
         from_us: warm_up_us,
-        until_us: Timetable::new(&scenario.load, scenario.seed)
-            .total_us()
-            .unwrap_or(u64::MAX)
-            .saturating_sub(cool_down_us),
+        // A load of unknown length has no last part, and ended where it ended.
+        until_us: timetable(scenario).total_us().unwrap_or(paced.schedule_us).saturating_sub(cool_down_us),
         due: paced.window.due(),
         offered_in_time: paced.window.offered_in_time(),
         refused: paced.window.due().saturating_sub(produced.latency[2].count),
