@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Rows a plot and its table hold at most; a plot is not wider than this many points can be told apart.
-const MOST_ROWS: usize = 240;
+const MOST_ROWS: usize = 216;
 
 /// Merged rows, and how many rows of the record each one holds.
 pub(super) struct Merged<T> {
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn many_rows_become_few_with_the_same_sum_and_the_same_worst() {
         let merged = latency(&rows(10_000));
-        assert!(merged.rows.len() <= MOST_ROWS && merged.each == 42);
+        assert!(merged.rows.len() <= MOST_ROWS && merged.each == 47);
         assert_eq!(merged.rows.iter().map(|r| r.count).sum::<u64>(), 20_000);
         assert_eq!(merged.rows.iter().map(|r| r.max_us).max(), Some(3 * 9_999));
         assert!(merged.note("the worst").contains("42 intervals"));

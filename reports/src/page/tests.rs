@@ -196,7 +196,7 @@ fn a_day_at_a_second_an_interval_over_a_thousand_shards_stays_a_page() {
     let page = render(&record);
     let drawn = page.split("<script type").next().unwrap().len();
     assert!(drawn < 600_000, "{drawn} bytes without the record");
-    assert!(page.contains("360 intervals of the record") && page.contains("952 more are in the table"));
+    assert!(page.contains("400 intervals of the record") && page.contains("952 more are in the table"));
 }
 
 #[test]
