@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{keys::KeyChooser, schedule::Schedule, shards::ShardMap, slice::Slice, source};
+    use crate::{keys::KeyPlan, schedule::Schedule, shards::ShardMap, slice::Slice, source};
 
     const RECORD: RecordPrint<'_> =
         RecordPrint { payload: b"{}", key: "key-1", explicit_hash_key: None, offset_us: 1_000, k: 1 };
@@ -150,7 +150,7 @@ mod tests {
         let slice = Slice::new(index, count).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut source = source::open(&scenario.source, scenario.seed, folder.path()).unwrap();
-        let keys = KeyChooser::new(&scenario.keys, scenario.seed, &ShardMap::default()).unwrap();
+        let keys = KeyPlan::new(&scenario.keys, &scenario.event, scenario.seed, &ShardMap::default()).unwrap();
         let mut sum = Fingerprint::default();
         for (place, offset_us) in slice.of(Schedule::new(&scenario.load, scenario.seed).iter().take(1_000)).enumerate()
         {
@@ -158,8 +158,8 @@ mod tests {
             source.skip(slice.gap_before(place as u64)).unwrap();
             let payload = source.next().unwrap().unwrap().json;
             let mut key = String::new();
-            keys.choose(k, &payload, &mut key);
-            sum.add(&RecordPrint { payload: &payload, key: &key, explicit_hash_key: None, offset_us, k });
+            let explicit_hash_key = keys.choose(k, offset_us, &payload, &mut key);
+            sum.add(&RecordPrint { payload: &payload, key: &key, explicit_hash_key, offset_us, k });
         }
         sum
     }
