@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use millrace_reports::record::{
-    Aggregation, HarnessInterval, HarnessRecord, Ledger, LedgerShard, LoadInterval, LoadRecord, OrderRecord, Packed,
+    Aggregation, HarnessInterval, HarnessRecord, Ledger, LedgerShard, LoadInterval, LoadRecord, LoadWindow, OrderRecord, Packed,
     Refusals, ShardLoad,
 };
 
@@ -40,9 +40,15 @@ pub(super) fn load(parts: &[Part], origin_us: u64) -> LoadRecord {
         target_rate: per_second(sum(|l| l.due) as f64, schedule_us),
         offered_rate: per_second(offered, schedule_us),
         accepted_rate: per_second(sum(|l| l.accepted) as f64, elapsed_us),
+        due_bytes: sum(|l| l.due_bytes),
+        // Workers cannot share a trace.
+        trace: None,
+        window: window(parts),
         intervals: intervals(parts, origin_us),
         skew: skew::joined(parts, &shards),
         // The first worker alone changes the stream, so nothing is there twice.
+        // Percentiles of shards cannot be added, and their histograms are not kept.
+        pooled_response: None,
         events: parts.iter().flat_map(|part| part.load.events.iter().cloned()).collect(),
         shards,
         aggregation: Aggregation { sent: packed(parts, |a| a.sent), read: packed(parts, |a| a.read) },
@@ -54,6 +60,21 @@ pub(super) fn load(parts: &[Part], origin_us: u64) -> LoadRecord {
 /// How long after `origin_us` a worker's first record was due.
 fn after(part: &Part, origin_us: u64) -> u64 {
     part.latency.origin_us.saturating_sub(origin_us)
+}
+
+/// The measured window, which is the same for every worker of one scenario.
+fn window(parts: &[Part]) -> Option<LoadWindow> {
+    let mut windows = parts.iter().map(|part| part.load.window);
+    let first = windows.next().flatten()?;
+    windows.try_fold(first, |sum, window| {
+        let window = window?;
+        Some(LoadWindow {
+            due: sum.due + window.due,
+            offered_in_time: sum.offered_in_time + window.offered_in_time,
+            refused: sum.refused + window.refused,
+            ..sum
+        })
+    })
 }
 
 fn refusals(parts: &[Part]) -> Vec<Refusals> {
@@ -144,6 +165,7 @@ fn shards(parts: &[Part]) -> Vec<ShardLoad> {
             refusals: 0,
             read: 0,
             share: 0.0,
+            response: None,
         });
         sum.accepted += row.accepted;
         sum.accepted_bytes += row.accepted_bytes;

@@ -131,7 +131,7 @@ mod tests {
         assert!(merged.rows.len() <= MOST_ROWS && merged.each == 47);
         assert_eq!(merged.rows.iter().map(|r| r.count).sum::<u64>(), 20_000);
         assert_eq!(merged.rows.iter().map(|r| r.max_us).max(), Some(3 * 9_999));
-        assert!(merged.note("the worst").contains("42 intervals"));
+        assert!(merged.note("the worst").contains("47 intervals"));
         assert_eq!(latency(&rows(100)).rows, rows(100));
         assert!(latency(&[]).rows.is_empty());
     }
