@@ -69,13 +69,14 @@ fn a_starved_harness_is_late_and_says_so() {
     let (_folder, out) = folder();
     let cores = thread::available_parallelism().unwrap().get();
     let burner = || Burner(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
-    let burners: Vec<Burner> = (0..4 * cores).map(|_| burner()).collect();
-    // The load gets what the others leave.
-    let load = load(300, 4, &out);
+    let load = load(300, 12, &out);
     let mut nice = Command::new("nice");
     nice.args(["-n", "19"]).arg(load.get_program()).args(load.get_args()).stdout(Stdio::null());
     let mut child = nice.spawn().unwrap();
-    thread::sleep(Duration::from_secs(10));
+    // The load has begun by then; from here on it gets what the others leave.
+    thread::sleep(Duration::from_secs(4));
+    let burners: Vec<Burner> = (0..4 * cores).map(|_| burner()).collect();
+    thread::sleep(Duration::from_secs(6));
     drop(burners);
     let (record, reasons) = limited(child.wait().unwrap().code(), &out);
     assert!(reasons.contains("records were sent late"), "{reasons}");

@@ -168,7 +168,7 @@ impl Pacer {
             keys: KeyCounter::default(),
             offered: 0,
             in_time: 0,
-            window: WindowCount::new(self.window, self.grace_us),
+            window: WindowCount::new(self.window, self.first_due_us.saturating_add(self.total_us()), self.grace_us),
             shed: 0,
             behind: 0,
             not_taken: 0,
