@@ -36,6 +36,8 @@ pub use read::{LoggedInterval, LoggedLatency};
 pub const MAX_LATENCY_US: u64 = 86_400_000_000;
 /// Significant decimal digits kept: a value is at most 0.1 % off.
 pub const SIGNIFICANT_DIGITS: u8 = 3;
+/// What follows a hop's name in the tag of records due in warm-up or cool-down.
+const OUTSIDE: &str = "_outside";
 /// A percentile is printed only when at least this many samples lie above it.
 const SAMPLES_ABOVE: f64 = 10.0;
 
@@ -301,12 +303,7 @@ impl HopRecorder {
                     clamped: self.clamped,
                     curve: curve(&total),
                     intervals: self.intervals,
-                    outside: self.outside.map(|part| OutsideLatency {
-                        count: part.total.len(),
-                        p50_us: part.total.value_at_quantile(0.5),
-                        p99_us: part.total.value_at_quantile(0.99),
-                        max_us: part.total.max(),
-                    }),
+                    outside: self.outside.map(|part| outside_of(&part.total)),
                 })
             }
         }
@@ -316,7 +313,7 @@ impl HopRecorder {
     fn close_interval(&mut self) {
         let start_us = self.index * self.interval_us;
         let mut all: Option<Histogram<u64>> = None;
-        let tags = [self.hop.name().to_owned(), format!("{}_outside", self.hop)];
+        let tags = [self.hop.name().to_owned(), format!("{}{OUTSIDE}", self.hop)];
         let parts = [Some(&mut self.judged), self.outside.as_deref_mut()];
         for (tag, part) in tags.iter().zip(parts) {
             let Some(part) = part.filter(|part| !part.current.is_empty()) else { continue };
@@ -338,6 +335,15 @@ impl HopRecorder {
             p99_us: all.value_at_quantile(0.99),
             max_us: all.max(),
         });
+    }
+}
+
+fn outside_of(values: &Histogram<u64>) -> OutsideLatency {
+    OutsideLatency {
+        count: values.len(),
+        p50_us: values.value_at_quantile(0.5),
+        p99_us: values.value_at_quantile(0.99),
+        max_us: values.max(),
     }
 }
 

@@ -43,12 +43,12 @@ pub(super) fn load(parts: &[Part], origin_us: u64) -> LoadRecord {
         due_bytes: sum(|l| l.due_bytes),
         // Workers cannot share a trace.
         trace: None,
-        window: window(parts),
+        window: window(parts, origin_us),
         intervals: intervals(parts, origin_us),
+        // Percentiles of several workers cannot be had from those of each, and the log has none by shard.
+        pooled_response: None,
         skew: skew::joined(parts, &shards),
         // The first worker alone changes the stream, so nothing is there twice.
-        // Percentiles of shards cannot be added, and their histograms are not kept.
-        pooled_response: None,
         events: parts.iter().flat_map(|part| part.load.events.iter().cloned()).collect(),
         shards,
         aggregation: Aggregation { sent: packed(parts, |a| a.sent), read: packed(parts, |a| a.read) },
@@ -62,18 +62,18 @@ fn after(part: &Part, origin_us: u64) -> u64 {
     part.latency.origin_us.saturating_sub(origin_us)
 }
 
-/// The measured window, which is the same for every worker of one scenario.
-fn window(parts: &[Part]) -> Option<LoadWindow> {
-    let mut windows = parts.iter().map(|part| part.load.window);
-    let first = windows.next().flatten()?;
-    windows.try_fold(first, |sum, window| {
-        let window = window?;
-        Some(LoadWindow {
-            due: sum.due + window.due,
-            offered_in_time: sum.offered_in_time + window.offered_in_time,
-            refused: sum.refused + window.refused,
-            ..sum
-        })
+/// What is judged, when not all is: workers share the schedule, and so where it begins and ends.
+fn window(parts: &[Part], origin_us: u64) -> Option<LoadWindow> {
+    let shifted = |part: &Part| {
+        let (after_us, own) = (after(part, origin_us), part.load.window?);
+        Some(LoadWindow { from_us: after_us + own.from_us, until_us: after_us + own.until_us, ..own })
+    };
+    parts.iter().filter_map(shifted).reduce(|all, one| LoadWindow {
+        from_us: all.from_us.min(one.from_us),
+        until_us: all.until_us.max(one.until_us),
+        due: all.due + one.due,
+        offered_in_time: all.offered_in_time + one.offered_in_time,
+        refused: all.refused + one.refused,
     })
 }
 

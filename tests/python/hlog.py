@@ -3,12 +3,25 @@
 usage: hlog.py LOG..."""
 
 import json
+import math
 import sys
 
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 MAX_US = 86_400_000_000
+
+
+def percentile(histogram, percent):
+    """The smallest value that at least this many of a hundred are not above. The port's own rounds the count to the
+    nearest, so that its answer may be one record short."""
+    wanted = math.ceil(percent * histogram.get_total_count() / 100)
+    for item in histogram.get_recorded_iterator():
+        if item.total_count_to_this_value >= wanted:
+            return histogram.get_highest_equivalent_value(item.value_iterated_to)
+    return 0
+
+
 totals = {}
 for path in sys.argv[1:]:
     reader = HistogramLogReader(path, HdrHistogram(1, MAX_US, 3))
@@ -25,9 +38,9 @@ print(
             tag: {
                 "count": h.get_total_count(),
                 "max": h.get_max_value(),
-                "p50": h.get_value_at_percentile(50),
-                "p90": h.get_value_at_percentile(90),
-                "p99": h.get_value_at_percentile(99),
+                "p50": percentile(h, 50),
+                "p90": percentile(h, 90),
+                "p99": percentile(h, 99),
             }
             for tag, h in totals.items()
         }

@@ -5,9 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use hdrhistogram::Histogram;
 use millrace_scenarios::Hop;
 
-use super::{HopRecorder, LatencyLog, histogram, read::LoggedLatency};
+use super::{HopRecorder, LatencyLog, OUTSIDE, histogram, outside_of, read::LoggedLatency};
 use crate::{error::ReportError, record::HopLatency};
 
 /// What the logs of all workers add up to.
@@ -42,6 +43,7 @@ pub fn join(parts: &[LoggedLatency], log: &Arc<LatencyLog>) -> Result<JoinedLate
             }
         }
     }
+    let mut outside: BTreeMap<&str, Histogram<u64>> = BTreeMap::new();
     for ((row, tag), intervals) in others {
         let (mut sum, mut longest_us) = (histogram(), 0);
         for interval in intervals {
@@ -51,6 +53,10 @@ pub fn join(parts: &[LoggedLatency], log: &Arc<LatencyLog>) -> Result<JoinedLate
             longest_us = longest_us.max(interval.length_us);
         }
         log.append(tag, row.saturating_mul(length_us), Duration::from_micros(longest_us), &sum)?;
+        if let Some(hop) = tag.strip_suffix(OUTSIDE) {
+            // A sum of histograms of one shape is of that shape.
+            let _ = outside.entry(hop).or_insert_with(histogram).add(&sum);
+        }
     }
     rows.sort_by_key(|(row, hop, number, _)| (*row, *hop, *number));
     let mut recorders = Hop::ALL.map(|hop| HopRecorder::new(hop, Arc::clone(log), Duration::from_micros(length_us)));
@@ -66,7 +72,10 @@ pub fn join(parts: &[LoggedLatency], log: &Arc<LatencyLog>) -> Result<JoinedLate
     }
     let hops: Result<Vec<_>, _> = recorders.into_iter().map(HopRecorder::finish).collect();
     let mut hops = hops?;
-    hops.retain(|hop| hop.count > 0);
+    for hop in &mut hops {
+        hop.outside = outside.get(hop.hop.name()).map(outside_of);
+    }
+    hops.retain(|hop| hop.count > 0 || hop.outside.is_some());
     log.sync()?;
     Ok(JoinedLatency { hops, counts })
 }
@@ -76,6 +85,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::window::MeasuredWindow;
 
     const ORIGIN_US: u64 = 1_700_000_000_000_000;
 
@@ -126,6 +136,28 @@ mod tests {
         let rows: Vec<_> = joined.hops[0].intervals.iter().map(|row| (row.start_us, row.count, row.max_us)).collect();
         assert_eq!(rows, [(0, 1, 10), (1_000_000, 3, 50), (2_000_000, 1, 40)]);
         assert_eq!(joined.hops[0].count, 5);
+    }
+
+    #[test]
+    fn warm_up_and_cool_down_of_the_workers_stay_apart_and_are_summed_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |name: &str, warm: i64| {
+            let path = folder.path().join(name);
+            let log = LatencyLog::create(&path).unwrap();
+            log.begin(ORIGIN_US);
+            log.measure_within(MeasuredWindow::new(ORIGIN_US, 2_000_000, 1_000_000, 0));
+            let mut recorder = HopRecorder::new(Hop::Read, Arc::clone(&log), Duration::from_secs(1));
+            recorder.record(ORIGIN_US, ORIGIN_US + 10, warm, 1);
+            recorder.record(ORIGIN_US + 1_000_000, ORIGIN_US + 1_000_010, 10, 1);
+            recorder.finish().unwrap();
+            log.sync().unwrap();
+            LoggedLatency::read(&path).unwrap()
+        };
+        let parts = [written("a", 700), written("b", 900)];
+        let joined = join(&parts, &LatencyLog::create(&folder.path().join("c")).unwrap()).unwrap();
+        let [hop] = &joined.hops[..] else { panic!("{joined:?}") };
+        let outside = hop.outside.unwrap();
+        assert_eq!((hop.count, hop.max_us, outside.count, outside.p50_us, outside.max_us), (2, 10, 2, 700, 900));
     }
 
     #[test]

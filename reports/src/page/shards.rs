@@ -66,7 +66,11 @@ pub(super) fn section(record: &RunRecord) -> String {
                 bytes(s.accepted_bytes),
                 count(s.refusals),
                 count(s.read),
-                s.response.map_or_else(|| "pooled".to_owned(), |response| duration_us(response.p99_us)),
+                match (s.response, load.pooled_response) {
+                    (Some(response), _) => duration_us(response.p99_us),
+                    (None, Some(_)) => "pooled".to_owned(),
+                    (None, None) => NOT_AVAILABLE.to_owned(),
+                },
             ]
         })
         .collect();
