@@ -255,8 +255,7 @@ impl Pacer {
         let mut closes_us = 0;
         let mut last_due_us = 0;
         let mut packed = false;
-        loop {
-            let Some(made) = course.next.as_ref() else { break };
+        while let Some(made) = course.next.as_ref() {
             let due_us = made.meta.due_us;
             if call.is_empty() && !packed {
                 closes_us = due_us.saturating_add(self.linger_us);

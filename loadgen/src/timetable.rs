@@ -164,7 +164,8 @@ mod tests {
 
     fn feed(load: serde_json::Value, events: &[Option<i64>]) -> (Feed, Timetable) {
         let timetable = Timetable::new(&serde_json::from_value(load).unwrap(), 1);
-        let rows = events.to_vec().into_iter();
+        let rows: Vec<_> = events.to_vec();
+        let rows = rows.into_iter();
         (Feed::new(Box::new(Given { rows, asked: 0 }), &timetable, Slice::default()), timetable)
     }
 

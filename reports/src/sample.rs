@@ -282,7 +282,7 @@ fn shards(accepted: u64) -> Vec<ShardLoad> {
                 response: (n != 3).then_some(ShardResponse {
                     count: records,
                     p50_us: 12_000,
-                    p99_us: 41_000 + n as u64 * 1_000,
+                    p99_us: 41_000 + n * 1_000,
                     max_us: 250_000,
                 }),
             }

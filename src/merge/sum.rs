@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use millrace_reports::record::{
-    Aggregation, HarnessInterval, HarnessRecord, Ledger, LedgerShard, LoadInterval, LoadRecord, LoadWindow, OrderRecord, Packed,
-    Refusals, ShardLoad,
+    Aggregation, HarnessInterval, HarnessRecord, Ledger, LedgerShard, LoadInterval, LoadRecord, LoadWindow,
+    OrderRecord, Packed, Refusals, ShardLoad,
 };
 
 use super::{skew, team::Part};

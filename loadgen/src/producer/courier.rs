@@ -134,7 +134,7 @@ impl Courier {
             }
             self.dispatch();
             for delivered in delivered {
-                self.settle(*delivered);
+                self.settle(delivered);
             }
         }
         self.desk.end();
@@ -228,14 +228,14 @@ impl Courier {
     }
 
     /// Lets a connection go on.
-    fn proceed(&mut self, at: usize, delivered: &mut Vec<Box<Delivered>>) {
+    fn proceed(&mut self, at: usize, delivered: &mut Vec<Delivered>) {
         let Some(connection) = self.desk.connections.get(at) else { return };
         let happened = connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner).proceed(self.clock);
         self.note(at, happened, delivered);
     }
 
     /// Lets those go on whose call failed at its start, in another thread.
-    fn proceed_failed(&mut self, delivered: &mut Vec<Box<Delivered>>) {
+    fn proceed_failed(&mut self, delivered: &mut Vec<Delivered>) {
         for at in 0..self.desk.connections.len() {
             if self.desk.connection(at).has_failed() {
                 self.proceed(at, delivered);
@@ -243,7 +243,7 @@ impl Courier {
         }
     }
 
-    fn note(&mut self, at: usize, happened: Happened, delivered: &mut Vec<Box<Delivered>>) {
+    fn note(&mut self, at: usize, happened: Happened, delivered: &mut Vec<Delivered>) {
         match happened {
             Happened::Nothing => {}
             Happened::Opened => {
@@ -275,7 +275,7 @@ impl Courier {
                     self.open_connections = self.open_connections.saturating_sub(1);
                     self.looked_us = 0;
                 }
-                delivered.push(done);
+                delivered.push(*done);
             }
         }
     }
@@ -357,7 +357,7 @@ impl Courier {
             }
         }
         for delivered in delivered {
-            self.settle(*delivered);
+            self.settle(delivered);
         }
     }
 
@@ -439,7 +439,7 @@ impl Courier {
             let happened = self.desk.connection(at).give_up(cause.to_owned(), false, self.clock);
             self.note(at, happened, &mut delivered);
             for delivered in delivered {
-                self.settle(*delivered);
+                self.settle(delivered);
             }
         }
     }

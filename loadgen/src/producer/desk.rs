@@ -68,6 +68,7 @@ pub(crate) struct DeskState {
     pub(crate) closed: bool,
     /// The wire has ended; nothing is taken any more.
     pub(crate) ended: bool,
+    #[expect(clippy::vec_box, reason = "calls are handed from thread to thread, and are large")]
     spare: Vec<Box<Call>>,
 }
 

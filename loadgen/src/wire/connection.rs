@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind, IoSlice, Read, Write},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
@@ -24,11 +25,11 @@ enum Phase {
     #[default]
     Down,
     /// Not yet open.
-    Opening(Box<Socket>),
+    Opening(Socket),
     /// Open and free.
-    Idle(Box<Socket>),
+    Idle(Socket),
     /// A call is on its way.
-    Busy(Box<Socket>, Box<Exchange>),
+    Busy(Socket, Box<Exchange>),
     /// It broke with the call on its way, and nobody was told yet.
     Failed(Box<Exchange>, Broken),
 }
@@ -57,7 +58,7 @@ pub(crate) enum Happened {
 #[derive(Debug)]
 enum Socket {
     Plain(TcpStream),
-    Tls(StreamOwned<ClientConnection, TcpStream>),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Socket {
@@ -134,11 +135,12 @@ impl Connection {
         let socket = match &route.tls {
             None => Socket::Plain(tcp),
             Some((config, server)) => {
-                let tls = ClientConnection::new(config.clone(), server.clone()).map_err(|error| error.to_string())?;
-                Socket::Tls(StreamOwned::new(tls, tcp))
+                let tls =
+                    ClientConnection::new(Arc::clone(config), server.clone()).map_err(|error| error.to_string())?;
+                Socket::Tls(Box::new(StreamOwned::new(tls, tcp)))
             }
         };
-        self.phase = Phase::Opening(Box::new(socket));
+        self.phase = Phase::Opening(socket);
         self.since_us = now_us;
         Ok(())
     }
@@ -253,7 +255,7 @@ impl Connection {
     }
 
     /// Reads until the answer is complete or the socket has no more.
-    fn read(&mut self, mut socket: Box<Socket>, exchange: Box<Exchange>, clock: Clock) -> Happened {
+    fn read(&mut self, mut socket: Socket, exchange: Box<Exchange>, clock: Clock) -> Happened {
         loop {
             let ended = match socket.read(self.reader.space()) {
                 Ok(0) => true,

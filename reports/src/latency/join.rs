@@ -116,7 +116,7 @@ mod tests {
             .collect();
         let path = folder.path().join("joined");
         let joined = join(&parts, &LatencyLog::create(&path).unwrap()).unwrap();
-        assert_eq!(joined.hops, [alone.clone()]);
+        assert_eq!(joined.hops, std::slice::from_ref(&alone));
         let counts: Vec<_> =
             joined.counts.iter().map(|of| of.iter().find(|(hop, _)| *hop == Hop::Read).unwrap().1).collect();
         assert_eq!(counts, [1_334, 1_333, 1_333]);
