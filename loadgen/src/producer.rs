@@ -7,10 +7,14 @@
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use millrace_scenarios::{Load, Order, Retry, Span};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 
 pub(crate) mod api;
 pub(crate) mod call;
@@ -38,6 +42,9 @@ use desk::{Desk, Room};
 const MIN_HELD_RECORDS: usize = 8_192;
 /// Bytes held at most, whatever the calls; one call may reach over it.
 const MAX_HELD_BYTES: usize = 32 << 20;
+
+/// How long a load waits for its last connection once it has the first.
+const ALL_OPEN: Duration = Duration::from_secs(1);
 
 /// How the producer sends.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +109,8 @@ pub(crate) struct Books {
 #[derive(Debug)]
 pub(crate) struct Producer {
     desk: Arc<Desk>,
-    open: watch::Receiver<bool>,
+    open: watch::Receiver<usize>,
+    connections: usize,
     produced: oneshot::Receiver<Result<Produced, LoadError>>,
     thread: JoinHandle<()>,
 }
@@ -127,7 +135,7 @@ impl Producer {
         let route = Arc::clone(&stream.route);
         let Settings { in_flight, signs, ordered, .. } = settings;
         let desk = Arc::new(Desk::new(in_flight, settings.room(), waker, api, route, signs, ordered, clock));
-        let (opened, open) = watch::channel(false);
+        let (opened, open) = watch::channel(0);
         let (done, produced) = oneshot::channel();
         let courier = Courier::new(settings, stream, shards, Arc::clone(&desk), poll, opened, stop, books);
         let thread = thread::Builder::new()
@@ -137,7 +145,7 @@ impl Producer {
                 let _ = done.send(courier.run());
             })
             .map_err(failed)?;
-        Ok(Self { desk, open, produced, thread })
+        Ok(Self { desk, open, connections: in_flight, produced, thread })
     }
 
     /// Where calls are handed over.
@@ -145,10 +153,14 @@ impl Producer {
         Arc::clone(&self.desk)
     }
 
-    /// Waits until a connection is open or the producer has ended.
+    /// Waits until every connection is open, or the producer has ended. An endpoint that opens one and not all of them
+    /// is waited for no longer than [`ALL_OPEN`]: the load then begins with those that there are.
     pub(crate) async fn opened(&mut self) {
         // An error means that the thread has ended; its account says why.
-        let _ = self.open.wait_for(|open| *open).await;
+        let connections = self.connections;
+        if self.open.wait_for(|open| *open > 0).await.is_ok() {
+            let _ = timeout(ALL_OPEN, self.open.wait_for(|open| *open >= connections)).await;
+        }
     }
 
     /// The account, once the desk is closed and every record is accepted or given up.

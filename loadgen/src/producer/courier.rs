@@ -55,7 +55,7 @@ pub(super) struct Courier {
     timeline: Arc<Timeline>,
     progress: Arc<LoadProgress>,
     lanes: Lanes,
-    opened: watch::Sender<bool>,
+    opened: watch::Sender<usize>,
     stop: watch::Receiver<bool>,
     stopping: bool,
     addresses: Vec<SocketAddr>,
@@ -79,7 +79,7 @@ impl Courier {
         shards: Arc<LiveShards>,
         desk: Arc<Desk>,
         poll: Poll,
-        opened: watch::Sender<bool>,
+        opened: watch::Sender<usize>,
         stop: watch::Receiver<bool>,
         books: Books,
     ) -> Self {
@@ -250,7 +250,7 @@ impl Courier {
                 self.open_connections += 1;
                 self.reopen_pause_us = REOPEN_PAUSE_US;
                 self.desk.state().idle.push(at);
-                self.opened.send_if_modified(|open| !std::mem::replace(open, true));
+                self.opened.send_replace(self.open_connections);
             }
             Happened::Lost(why) => {
                 let was_idle = {
