@@ -21,12 +21,10 @@ pub(crate) struct Counted<'a> {
 pub(crate) fn equations(counted: &Counted<'_>) -> Vec<LedgerHop> {
     let mut hops = Vec::new();
     if let Some(load) = counted.load {
-        let unsent = load.due - (load.accepted + load.refused).min(load.due);
         let mut parts = vec![("accepted", load.accepted), ("refused", load.refused)];
-        // Records an interrupt left unsent are named; otherwise a gap is a broken equation.
-        let abandoned = load.due - load.sent.min(load.due);
-        if abandoned > 0 && abandoned == unsent {
-            parts.push(("not sent", abandoned));
+        // What an early end left unsent is counted where it was left, so that any other gap is a broken equation.
+        if load.not_sent > 0 {
+            parts.push(("not sent", load.not_sent));
         }
         hops.push(LedgerHop::new("producer", ("due", load.due), &parts));
         hops.push(stream(counted, load));
@@ -71,10 +69,9 @@ fn whole_way(
     compaction: &CompactionRecord,
 ) -> LedgerHop {
     let extra = counted.duplicated + counted.unacknowledged + counted.foreign;
-    let not_sent = load.due - (load.accepted + load.refused).min(load.due);
     let mut parts = outcome_of_lines(compaction).to_vec();
     parts.push(("refused", load.refused));
-    for (name, records) in [("to error prefix", delivery.records_errored), ("not sent", not_sent)] {
+    for (name, records) in [("to error prefix", delivery.records_errored), ("not sent", load.not_sent)] {
         if records > 0 {
             parts.push((name, records));
         }
@@ -150,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_load_names_what_was_not_sent() {
-        let load = load(100, 40, 40, 0);
+        let load = LoadRecord { not_sent: 60, ..load(100, 40, 40, 0) };
         let hops = equations(&Counted { load: Some(&load), ..Counted::default() });
         assert_eq!(hops[0].equation(), "due 100 = accepted 40 + refused 0 + not sent 60");
         assert!(hops[0].closes());

@@ -68,6 +68,8 @@ pub(crate) struct Pacer {
 pub(crate) struct Paced {
     /// Records due while the load lasted.
     pub(crate) due: u64,
+    /// Of those, not handed over: the load ended before.
+    pub(crate) not_sent: u64,
     /// Records handed over by the end of the schedule and its grace.
     pub(crate) offered_in_time: u64,
     /// The same over the measured window.
@@ -353,6 +355,7 @@ impl Pacer {
         };
         Paced {
             due: course.offered + course.not_taken + more_due,
+            not_sent: course.not_taken + more_due,
             offered_in_time: course.in_time,
             window,
             due_bytes,

@@ -379,6 +379,7 @@ fn outcome(
         arrival: arrival_name(scenario.load.arrival).to_owned(),
         due: paced.due,
         sent: counts.sent,
+        not_sent: paced.not_sent,
         accepted: counts.accepted,
         accepted_bytes: counts.accepted_bytes,
         refused: counts.refused,

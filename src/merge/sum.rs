@@ -26,6 +26,7 @@ pub(super) fn load(parts: &[Part], origin_us: u64) -> LoadRecord {
         arrival: parts.first().map_or_else(String::new, |part| part.load.arrival.clone()),
         due: sum(|l| l.due),
         sent: sum(|l| l.sent),
+        not_sent: sum(|l| l.not_sent),
         accepted: sum(|l| l.accepted),
         accepted_bytes: sum(|l| l.accepted_bytes),
         refused: sum(|l| l.refused),

@@ -15,6 +15,9 @@ pub struct LoadRecord {
     pub due: u64,
     /// Records handed to at least one call.
     pub sent: u64,
+    /// Records that were due when the load ended early, by a stop or a failure, and were in no call by then.
+    #[serde(default)]
+    pub not_sent: u64,
     /// Records the stream accepted.
     pub accepted: u64,
     /// Bytes of data and keys in accepted records.
