@@ -100,9 +100,13 @@ impl Landing {
         stopped
     }
 
-    /// Reads to the tip of every shard, writes every buffer, and sums up.
-    pub(crate) async fn finish(self) -> Landed {
-        self.reader.stop_when_caught_up();
+    /// Reads to the tip of every shard, unless the stream is `gone`; then writes every buffer, and sums up.
+    pub(crate) async fn finish(self, gone: bool) -> Landed {
+        if gone {
+            self.reader.stop();
+        } else {
+            self.reader.stop_when_caught_up();
+        }
         let read = self.reader.finished().await;
         let mut landed = self.task.await.unwrap_or_else(|panic| Landed {
             record: self.progress.record(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millrace_compactor::store::Location;
-use millrace_loadgen::{Clock, LEAD_US, LoadPlan, LoadProgress};
+use millrace_loadgen::{Clock, LEAD_US, LoadError, LoadPlan, LoadProgress};
 use millrace_reports::latency::LatencyLog;
 use millrace_scenarios::Scenario;
 use tokio::sync::watch;
@@ -118,7 +118,9 @@ async fn walk(
     let stop_load = landing.as_ref().map_or_else(|| stop.clone(), |landing| landing.stop_when_failed(stop));
     let loaded = prepared.run(first_due_us, stop_load).await;
     if let Some(landing) = landing {
-        let landed = landing.finish().await;
+        let why = loaded.as_ref().map_or_else(Some, |outcome| outcome.failure.as_ref());
+        let gone = matches!(why, Some(LoadError::Unreachable { .. }));
+        let landed = landing.finish(gone).await;
         if let Some(why) = &landed.failure {
             findings.failed(why.clone());
         }

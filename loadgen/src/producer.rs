@@ -44,7 +44,7 @@ const MIN_HELD_RECORDS: usize = 8_192;
 const MAX_HELD_BYTES: usize = 32 << 20;
 
 /// How long a load waits for its last connection once it has the first.
-const ALL_OPEN: Duration = Duration::from_secs(1);
+const ALL_OPEN: Duration = Duration::from_millis(50);
 
 /// How the producer sends.
 #[derive(Debug, Clone, Copy)]
