@@ -1,6 +1,6 @@
 //! The harness accuses itself first: what it used, how the machine kept time, and whether it was the limit.
 //!
-//! [`meter`] watches, [`proc`] reads what the kernel tells, and [`limits`] judges: a pure function, so that
+//! `meter` watches, `proc` reads what the kernel tells, and [`limits`] judges: a pure function, so that
 //! the same numbers are judged the same way again.
 
 mod meter;

@@ -1,8 +1,8 @@
 //! The producer: sends calls with bounded concurrency, and sends again what the stream refused.
 //!
-//! Two threads share it. The one that paces writes a call the moment it is due, on a free connection; see [`desk`]. The
-//! other, the [`courier`], reads answers, counts what became of each record and sends again what was refused, shard by
-//! shard ([`lanes`]). Neither knows an executor: a call is due now, not when a task is scheduled.
+//! Two threads share it. The one that paces writes a call the moment it is due, on a free connection; see `desk`. The
+//! other, the `courier`, reads answers, counts what became of each record and sends again what was refused, shard by
+//! shard (`lanes`). Neither knows an executor: a call is due now, not when a task is scheduled.
 
 use std::{
     sync::Arc,

@@ -1,7 +1,7 @@
 //! What says when records are due: the stages of a schedule, or the events of the source itself.
 //!
 //! A schedule of records knows every due time beforehand. A schedule of bytes needs the size of each record for the next
-//! one, and a trace the event of each record for its own, so payloads and due times are drawn together, by a [`Feed`].
+//! one, and a trace the event of each record for its own, so payloads and due times are drawn together, by a `Feed`.
 
 use millrace_reports::record::TraceRecord;
 use millrace_scenarios::{Arrival, Load, RateUnit, Span};
