@@ -160,7 +160,7 @@ impl Connection {
         matches!(self.phase, Phase::Failed(..))
     }
 
-    /// When a call has been under way, or the connection opening, since before `then_us`: since when.
+    /// Whether a call has been under way, or the connection opening, since before `then_us`.
     pub(crate) fn waits_since_before(&self, then_us: u64) -> bool {
         match &self.phase {
             Phase::Opening(_) => self.since_us < then_us,
