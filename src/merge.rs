@@ -109,7 +109,7 @@ fn check_counts(parts: &[Part], joined: &JoinedLatency) -> Result<(), Failure> {
 fn with_equations(mut ledger: Ledger, load: &millrace_reports::record::LoadRecord) -> Ledger {
     let counted = Counted {
         load: Some(load),
-        read: ledger.shards.iter().map(|shard| shard.read).sum(),
+        read: Some(ledger.shards.iter().map(|shard| shard.read).sum()),
         lost: ledger.lost,
         duplicated: ledger.duplicated,
         unacknowledged: ledger.unacknowledged,

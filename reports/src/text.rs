@@ -53,7 +53,9 @@ fn ledger(record: &RunRecord, page: &mut Page) {
         let label = layout::fit(&hop.hop, name_width);
         page.wrapped(ink, &format!("  {mark} {label:<name_width$}  "), &equation(hop));
     }
-    if record.load.is_some() {
+    if record.load.is_some() && !ledger.is_witnessed() {
+        page.wrapped(Ink::Plain, "    ", "lost, duplicated: not measured, nobody could read what the target took");
+    } else if record.load.is_some() {
         let found =
             [("lost", ledger.lost), ("duplicated", ledger.duplicated), ("unacknowledged", ledger.unacknowledged)];
         let found: Vec<_> = found.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();

@@ -167,6 +167,9 @@ pub enum PutCall {
     PutRecords,
     /// One record a call.
     PutRecord,
+    /// Up to 500 records at once to the delivery stream of Amazon Data Firehose that has the stream's name: without keys
+    /// and shards, and nothing can be read back but what lands in the lake.
+    PutRecordBatch,
 }
 
 /// What is sent again of a call that was refused, or refused in part.

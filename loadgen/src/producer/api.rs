@@ -6,9 +6,14 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
+use millrace_scenarios::PutCall;
 use serde::Deserialize;
 
 use super::call::NewEntry;
+use crate::firehose;
+
+/// The shard of records that are on none: a delivery stream has no shards.
+pub(crate) const NO_SHARD: &str = "";
 
 /// One operation on one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +28,7 @@ pub(crate) struct Api {
 enum Operation {
     PutRecords,
     PutRecord,
+    PutRecordBatch,
 }
 
 /// What became of an entry.
@@ -53,11 +59,28 @@ impl Api {
         Self { operation: Operation::PutRecord, body_start, body_end: b"}" }
     }
 
+    /// PutRecordBatch of this delivery stream: 500 records and 4 MiB at most, without keys and without shards.
+    pub(crate) fn put_record_batch(delivery_stream: &str) -> Self {
+        let name = serde_json::Value::from(delivery_stream);
+        let body_start = format!("{{\"DeliveryStreamName\":{name},\"Records\":[").into_bytes();
+        Self { operation: Operation::PutRecordBatch, body_start, body_end: b"]}" }
+    }
+
+    /// The operation of a scenario's load on the stream of this name.
+    pub(crate) fn of(call: PutCall, name: &str) -> Self {
+        match call {
+            PutCall::PutRecords => Self::put_records(name),
+            PutCall::PutRecord => Self::put_record(name),
+            PutCall::PutRecordBatch => Self::put_record_batch(name),
+        }
+    }
+
     /// The `X-Amz-Target` header.
     pub(crate) const fn target(&self) -> &'static str {
         match self.operation {
             Operation::PutRecords => "Kinesis_20131202.PutRecords",
             Operation::PutRecord => "Kinesis_20131202.PutRecord",
+            Operation::PutRecordBatch => firehose::TARGET,
         }
     }
 
@@ -66,6 +89,7 @@ impl Api {
         match self.operation {
             Operation::PutRecords => "PutRecords",
             Operation::PutRecord => "PutRecord",
+            Operation::PutRecordBatch => "PutRecordBatch",
         }
     }
 
@@ -74,6 +98,15 @@ impl Api {
         match self.operation {
             Operation::PutRecords => 500,
             Operation::PutRecord => 1,
+            Operation::PutRecordBatch => firehose::MAX_RECORDS,
+        }
+    }
+
+    /// Bytes of a call's records at most.
+    pub(crate) const fn most_bytes(&self) -> usize {
+        match self.operation {
+            Operation::PutRecords | Operation::PutRecord => 10 << 20,
+            Operation::PutRecordBatch => firehose::MAX_BYTES,
         }
     }
 
@@ -87,9 +120,13 @@ impl Api {
 
     /// Appends an entry.
     pub(crate) fn encode(&self, entry: NewEntry<'_>, out: &mut Vec<u8>) {
-        let list = self.operation == Operation::PutRecords;
+        let list = self.operation != Operation::PutRecord;
         out.extend_from_slice(if list { b"{\"Data\":\"" } else { b"\"Data\":\"" });
         base64_simd::STANDARD.encode_append(entry.data, out);
+        if self.operation == Operation::PutRecordBatch {
+            out.extend_from_slice(b"\"}");
+            return;
+        }
         out.extend_from_slice(b"\",\"PartitionKey\":");
         push_text(entry.key, out);
         if let Some(hash) = entry.explicit_hash {
@@ -107,6 +144,10 @@ impl Api {
         if self.operation == Operation::PutRecord {
             return Ok(vec![read_json::<OneAnswer>(body)?.into()]);
         }
+        if self.operation == Operation::PutRecordBatch {
+            let outcomes = firehose::parse(body, entries).map_err(|error| Malformed(error.to_string()))?;
+            return Ok(outcomes.into_iter().map(Outcome::from).collect());
+        }
         let mut outcomes = Vec::with_capacity(entries);
         if Scanner::records(body, &mut outcomes).is_none() {
             outcomes = read_json::<AllAnswers>(body)?.records.into_iter().map(Outcome::from).collect();
@@ -114,6 +155,15 @@ impl Api {
         match outcomes.len() {
             found if found == entries => Ok(outcomes),
             found => Err(Malformed(format!("{found} entries for {entries} records"))),
+        }
+    }
+}
+
+impl<'a> From<firehose::Outcome<'a>> for Outcome<'a> {
+    fn from(one: firehose::Outcome<'a>) -> Self {
+        match one {
+            firehose::Outcome::Accepted { .. } => Self::Accepted { shard: Cow::Borrowed(NO_SHARD) },
+            firehose::Outcome::Refused { code, .. } => Self::Refused { code },
         }
     }
 }
@@ -335,6 +385,28 @@ mod tests {
         assert_eq!(read_error(br#"{"__type":"com.amazonaws.kinesis#ResourceNotFoundException","message":"no"}"#), both);
         assert_eq!(read_error(br#"{"__type":"ResourceNotFoundException","Message":"no"}"#), both);
         assert_eq!(read_error(b"<html>"), (None, None));
+    }
+
+    #[test]
+    fn a_delivery_streams_call_is_what_its_encoder_writes_and_its_answer_names_no_shard() {
+        let api = Api::put_record_batch("s");
+        let data: [&[u8]; 2] = [b"{}\n", b"\xff"];
+        let mut body = api.body_start().to_vec();
+        for (place, data) in data.into_iter().enumerate() {
+            if place > 0 {
+                body.push(b',');
+            }
+            api.encode(NewEntry { data, key: "k", explicit_hash: Some(7), records: &[] }, &mut body);
+        }
+        body.extend_from_slice(api.body_end());
+        let mut whole = Vec::new();
+        firehose::encode("s", data, &mut whole).unwrap();
+        assert_eq!(String::from_utf8(body).unwrap(), String::from_utf8(whole).unwrap());
+        let answer = br#"{"FailedPutCount":1,"RequestResponses":[{"RecordId":"1"},{"ErrorCode":"ServiceUnavailableException"}]}"#;
+        let read = api.read_answer(answer, 2).unwrap();
+        let refused = Outcome::Refused { code: "ServiceUnavailableException".into() };
+        assert_eq!(read, [Outcome::Accepted { shard: NO_SHARD.into() }, refused]);
+        assert!(api.read_answer(answer, 3).is_err());
     }
 
     #[test]
