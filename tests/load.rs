@@ -73,6 +73,26 @@ fn the_order_of_keys_holds_through_refusals_and_is_checked() {
     every_hop_closes(&record);
 }
 
+/// What CBOR says of records, the stream's own reader understands, and refusals in CBOR are tried again as any other.
+#[test]
+fn a_load_in_cbor_is_taken_refused_and_tried_again_like_one_in_json() {
+    for call in ["put_records", "put_record"] {
+        let (_folder, out) = folder();
+        let fault = "fault=[{ kind = \"throttle\", at = \"300ms\", for = \"700ms\", share = 0.3 }]";
+        let settings = ["load.body=cbor", &format!("load.call={call}"), "load.retry_base=20ms", fault];
+        // Placed by hash key, so that each entry has one.
+        let placed = "keys={ kind = \"uniform\", distinct = 100, hot_shard = 0.5 }";
+        let (record, _) = measure(load(300, 2, &settings, &out).args(["--set", placed]), &out);
+        assert_eq!((number(&record, "load.accepted"), number(&record, "ledger.lost")), (600, 0), "{call}");
+        let refusals = at(&record, "load.refusals").as_array().unwrap();
+        assert!(!refusals.is_empty(), "something was refused");
+        if call == "put_records" {
+            assert!(refusals.iter().all(|row| row["shard"].is_string()), "its shard is known: {refusals:?}");
+        }
+        every_hop_closes(&record);
+    }
+}
+
 #[test]
 fn a_target_that_dies_leaves_a_record_that_accounts_for_everything() {
     let server = Server::millrace(&["--stream", "gone:2"]);

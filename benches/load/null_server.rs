@@ -111,12 +111,17 @@ fn converse(mut socket: TcpStream) -> Option<()> {
         let came_us = ORIGIN.elapsed().as_micros() as u64;
         let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
         let operation = text.split("kinesis_20131202.").nth(1)?.split("\r\n").next()?.to_owned();
-        // Base64 and these keys hold no brace, so each entry has one, and the call has one more.
-        let entries = buffer[head..head + length].iter().filter(|byte| **byte == b'}').count() - 1;
+        let (cbor, body) = (text.contains("x-amz-cbor"), &buffer[head..head + length]);
+        let entries = match cbor {
+            true => memchr::memmem::find_iter(body, b"lPartitionKey").count(),
+            // Base64 and these keys hold no brace, so each entry has one, and the call has one more.
+            false => body.iter().filter(|byte| **byte == b'}').count() - 1,
+        };
         let answer: &[u8] = match operation.as_str() {
             "putrecords" => {
                 arrivals().push(came_us);
-                answers[entries.min(500)].get_or_insert_with(|| http(&taken(entries)))
+                let make = || if cbor { taken_cbor(entries) } else { http(&taken(entries)) };
+                answers[entries.min(500)].get_or_insert_with(make)
             }
             ARRIVALS => &http(&format!("{:?}", arrivals())),
             "listshards" => &http(&shards()),
@@ -149,6 +154,21 @@ fn taken(entries: usize) -> String {
         |k: usize| format!(r#"{{"SequenceNumber":"495903382714901{k:041}","ShardId":"shardId-{:012}"}}"#, k % SHARDS);
     let entries: Vec<String> = (0..entries).map(entry).collect();
     format!(r#"{{"FailedRecordCount":0,"Records":[{}]}}"#, entries.join(","))
+}
+
+/// The same in CBOR.
+fn taken_cbor(entries: usize) -> Vec<u8> {
+    let text = |text: &str| [&[0x78, text.len() as u8], text.as_bytes()].concat();
+    let mut body = [&[0xA1][..], &text("Records"), &[0x99], &(entries as u16).to_be_bytes()].concat();
+    for k in 0..entries {
+        body.push(0xA2);
+        body.extend(text("SequenceNumber"));
+        body.extend(text(&format!("495903382714901{k:041}")));
+        body.extend(text("ShardId"));
+        body.extend(text(&format!("shardId-{:012}", k % SHARDS)));
+    }
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-cbor-1.1\r\ncontent-length: ";
+    [format!("{head}{}\r\n\r\n", body.len()).as_bytes(), &body].concat()
 }
 
 fn shards() -> String {

@@ -18,6 +18,7 @@ use tokio::{
 
 pub(crate) mod api;
 pub(crate) mod call;
+mod cbor;
 mod courier;
 pub(crate) mod desk;
 pub(crate) mod key_order;

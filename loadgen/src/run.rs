@@ -170,7 +170,7 @@ pub fn prepare(plan: LoadPlan, progress: Arc<LoadProgress>) -> BoxFuture<'static
         });
 
         let timeline = Arc::new(Timeline::new(plan.interval));
-        let api = Api::of(scenario.load.call, &stream.stream);
+        let api = Api::of(&scenario.load, &stream.stream);
         // Workers that share a seed must not try again in step.
         let settings = Settings::new(&scenario.load, scenario.seed.wrapping_add(plan.slice.index().into()), &api);
         // A part that fails stops the others, as the caller does.

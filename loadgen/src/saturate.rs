@@ -59,7 +59,7 @@ pub async fn saturate(
     window: Duration,
 ) -> Result<Saturated, LoadError> {
     let clock = Clock::start();
-    let api = Api::put_records(&stream.stream);
+    let api = Api::of(load, &stream.stream);
     let settings = Settings::new(load, 0, &api);
     let interval = Duration::from_secs(1);
     let timeline = Arc::new(Timeline::new(interval));

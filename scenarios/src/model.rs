@@ -172,6 +172,17 @@ pub enum PutCall {
     PutRecordBatch,
 }
 
+/// What the calls that put records are written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyFormat {
+    /// JSON with data in base64, as most SDKs write it.
+    #[default]
+    Json,
+    /// CBOR with data as it is, as the SDK for Java writes it: shorter, and with less to hash.
+    Cbor,
+}
+
 /// What is sent again of a call that was refused, or refused in part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -238,6 +249,9 @@ pub struct Load {
     /// Which call puts records.
     #[serde(default)]
     pub call: PutCall,
+    /// What its body is written in.
+    #[serde(default)]
+    pub body: BodyFormat,
     /// What is sent again.
     #[serde(default)]
     pub retry: Retry,

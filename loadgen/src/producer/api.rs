@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
-use millrace_scenarios::PutCall;
+use millrace_scenarios::{BodyFormat, Load, PutCall};
 use serde::Deserialize;
 
-use super::call::NewEntry;
+use super::{call::NewEntry, cbor};
 use crate::firehose;
 
 /// The shard of records that are on none: a delivery stream has no shards.
@@ -19,6 +19,7 @@ pub(crate) const NO_SHARD: &str = "";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Api {
     operation: Operation,
+    format: BodyFormat,
     body_start: Vec<u8>,
     body_end: &'static [u8],
 }
@@ -48,30 +49,40 @@ pub(crate) struct Malformed(pub(crate) String);
 impl Api {
     /// PutRecords on this stream: 500 records and 10 MiB at most.
     pub(crate) fn put_records(stream: &str) -> Self {
-        let name = serde_json::Value::from(stream);
-        let body_start = format!("{{\"StreamName\":{name},\"Records\":[").into_bytes();
-        Self { operation: Operation::PutRecords, body_start, body_end: b"]}" }
-    }
-
-    /// PutRecord on this stream: one record.
-    pub(crate) fn put_record(stream: &str) -> Self {
-        let body_start = format!("{{\"StreamName\":{},", serde_json::Value::from(stream)).into_bytes();
-        Self { operation: Operation::PutRecord, body_start, body_end: b"}" }
-    }
-
-    /// PutRecordBatch of this delivery stream: 500 records and 4 MiB at most, without keys and without shards.
-    pub(crate) fn put_record_batch(delivery_stream: &str) -> Self {
-        let name = serde_json::Value::from(delivery_stream);
-        let body_start = format!("{{\"DeliveryStreamName\":{name},\"Records\":[").into_bytes();
-        Self { operation: Operation::PutRecordBatch, body_start, body_end: b"]}" }
+        Self::new(Operation::PutRecords, stream, BodyFormat::Json)
     }
 
     /// The operation of a scenario's load on the stream of this name.
-    pub(crate) fn of(call: PutCall, name: &str) -> Self {
-        match call {
-            PutCall::PutRecords => Self::put_records(name),
-            PutCall::PutRecord => Self::put_record(name),
-            PutCall::PutRecordBatch => Self::put_record_batch(name),
+    pub(crate) fn of(load: &Load, name: &str) -> Self {
+        match load.call {
+            PutCall::PutRecords => Self::new(Operation::PutRecords, name, load.body),
+            PutCall::PutRecord => Self::new(Operation::PutRecord, name, load.body),
+            // Firehose speaks JSON only.
+            PutCall::PutRecordBatch => Self::new(Operation::PutRecordBatch, name, BodyFormat::Json),
+        }
+    }
+
+    fn new(operation: Operation, name: &str, format: BodyFormat) -> Self {
+        let (body_start, body_end) = match format {
+            BodyFormat::Json => json_frame(operation, name),
+            BodyFormat::Cbor => cbor_frame(operation, name),
+        };
+        Self { operation, format, body_start, body_end }
+    }
+
+    /// The `Content-Type` header.
+    pub(crate) const fn content_type(&self) -> &'static str {
+        match self.format {
+            BodyFormat::Json => "application/x-amz-json-1.1",
+            BodyFormat::Cbor => "application/x-amz-cbor-1.1",
+        }
+    }
+
+    /// What stands between two entries.
+    pub(crate) const fn separator(&self) -> &'static [u8] {
+        match self.format {
+            BodyFormat::Json => b",",
+            BodyFormat::Cbor => b"",
         }
     }
 
@@ -120,6 +131,38 @@ impl Api {
 
     /// Appends an entry.
     pub(crate) fn encode(&self, entry: NewEntry<'_>, out: &mut Vec<u8>) {
+        match self.format {
+            BodyFormat::Json => self.encode_json(entry, out),
+            BodyFormat::Cbor => self.encode_cbor(entry, out),
+        }
+    }
+
+    fn encode_cbor(&self, entry: NewEntry<'_>, out: &mut Vec<u8>) {
+        if self.operation != Operation::PutRecord {
+            cbor::push_map(2 + usize::from(entry.explicit_hash.is_some()), out);
+        }
+        cbor::push_text("Data", out);
+        cbor::push_bytes(entry.data, out);
+        cbor::push_text("PartitionKey", out);
+        cbor::push_text(entry.key, out);
+        if let Some(hash) = entry.explicit_hash {
+            cbor::push_text("ExplicitHashKey", out);
+            cbor::push_text(&hash.to_string(), out);
+        }
+    }
+
+    /// The partition key of an entry that was encoded, and its explicit hash key; absent where it has none.
+    pub(crate) fn key_of(&self, entry: &[u8]) -> Option<EntryKey> {
+        if self.format == BodyFormat::Json {
+            return EntryKey::read(entry);
+        }
+        let open = [&[cbor::MAP], entry, &[cbor::BREAK]].concat();
+        let whole = if self.operation == Operation::PutRecord { &open } else { entry };
+        let [key, hash] = cbor::read_texts(whole, ["PartitionKey", "ExplicitHashKey"]);
+        Some(EntryKey { key: key?.to_owned(), explicit_hash: hash.map(str::to_owned) })
+    }
+
+    fn encode_json(&self, entry: NewEntry<'_>, out: &mut Vec<u8>) {
         let list = self.operation != Operation::PutRecord;
         out.extend_from_slice(if list { b"{\"Data\":\"" } else { b"\"Data\":\"" });
         base64_simd::STANDARD.encode_append(entry.data, out);
@@ -141,6 +184,10 @@ impl Api {
 
     /// What became of each of `entries` entries, in order.
     pub(crate) fn read_answer<'a>(&self, body: &'a [u8], entries: usize) -> Result<Vec<Outcome<'a>>, Malformed> {
+        let cbor = self.format == BodyFormat::Cbor;
+        if self.operation == Operation::PutRecord && cbor {
+            return Ok(vec![cbor::read_record(body)?]);
+        }
         if self.operation == Operation::PutRecord {
             return Ok(vec![read_json::<OneAnswer>(body)?.into()]);
         }
@@ -149,7 +196,9 @@ impl Api {
             return Ok(outcomes.into_iter().map(Outcome::from).collect());
         }
         let mut outcomes = Vec::with_capacity(entries);
-        if Scanner::records(body, &mut outcomes).is_none() {
+        if cbor {
+            outcomes = cbor::read_records(body)?;
+        } else if Scanner::records(body, &mut outcomes).is_none() {
             outcomes = read_json::<AllAnswers>(body)?.records.into_iter().map(Outcome::from).collect();
         }
         match outcomes.len() {
@@ -157,6 +206,29 @@ impl Api {
             found => Err(Malformed(format!("{found} entries for {entries} records"))),
         }
     }
+}
+
+/// What stands before the entries of a call, and after them.
+fn json_frame(operation: Operation, name: &str) -> (Vec<u8>, &'static [u8]) {
+    let name = serde_json::Value::from(name);
+    match operation {
+        Operation::PutRecords => (format!("{{\"StreamName\":{name},\"Records\":[").into_bytes(), b"]}"),
+        Operation::PutRecord => (format!("{{\"StreamName\":{name},").into_bytes(), b"}"),
+        Operation::PutRecordBatch => (format!("{{\"DeliveryStreamName\":{name},\"Records\":[").into_bytes(), b"]}"),
+    }
+}
+
+/// The same in CBOR; what is open until a break can be written without knowing how long it gets.
+fn cbor_frame(operation: Operation, name: &str) -> (Vec<u8>, &'static [u8]) {
+    let mut start = vec![cbor::MAP];
+    cbor::push_text("StreamName", &mut start);
+    cbor::push_text(name, &mut start);
+    if operation == Operation::PutRecord {
+        return (start, &[cbor::BREAK]);
+    }
+    cbor::push_text("Records", &mut start);
+    start.push(cbor::LIST);
+    (start, &[cbor::BREAK, cbor::BREAK])
 }
 
 impl<'a> From<firehose::Outcome<'a>> for Outcome<'a> {
@@ -206,7 +278,7 @@ struct AllAnswers {
     records: Vec<OneAnswer>,
 }
 
-/// An error answer's code and message, as the JSON protocol of AWS has them.
+/// An error answer's code and message, as the JSON protocol of AWS has them, and the CBOR protocol too.
 pub(crate) fn read_error(body: &[u8]) -> (Option<String>, Option<String>) {
     #[derive(Deserialize, Default)]
     struct Error {
@@ -215,7 +287,13 @@ pub(crate) fn read_error(body: &[u8]) -> (Option<String>, Option<String>) {
         #[serde(alias = "Message")]
         message: Option<String>,
     }
-    let error: Error = serde_json::from_slice(body).unwrap_or_default();
+    let error = match body.first() {
+        Some(b'{') => serde_json::from_slice(body).unwrap_or_default(),
+        _ => {
+            let [code, message, capital] = cbor::read_texts(body, ["__type", "message", "Message"]);
+            Error { code: code.map(str::to_owned), message: message.or(capital).map(str::to_owned) }
+        }
+    };
     // The code may stand after a namespace: com.amazonaws.kinesis#ResourceNotFoundException.
     let code = error.code.map(|code| code.rsplit('#').next().unwrap_or_default().to_owned());
     (code, error.message)
@@ -389,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_delivery_streams_call_is_what_its_encoder_writes_and_its_answer_names_no_shard() {
-        let api = Api::put_record_batch("s");
+        let api = Api::new(Operation::PutRecordBatch, "s", BodyFormat::Json);
         let data: [&[u8]; 2] = [b"{}\n", b"\xff"];
         let mut body = api.body_start().to_vec();
         for (place, data) in data.into_iter().enumerate() {
@@ -410,8 +488,24 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_in_cbor_is_its_bytes_and_its_key_and_is_a_quarter_shorter() {
+        let data = vec![7; 1_000];
+        let entry = NewEntry { data: &data, key: "a\"é", explicit_hash: Some(7), records: &[] };
+        let mut json = Vec::new();
+        Api::put_records("s").encode(entry, &mut json);
+        for operation in [Operation::PutRecords, Operation::PutRecord] {
+            let api = Api::new(operation, "s", BodyFormat::Cbor);
+            let mut body = Vec::new();
+            api.encode(entry, &mut body);
+            assert!(body.windows(data.len()).any(|window| window == data) && 4 * body.len() < 3 * json.len() + 100);
+            let key = api.key_of(&body).unwrap();
+            assert_eq!((key.key.as_str(), key.explicit_hash()), ("a\"é", Some(7)));
+        }
+    }
+
+    #[test]
     fn one_record_has_a_call_of_its_own_shape() {
-        let api = Api::put_record("s");
+        let api = Api::new(Operation::PutRecord, "s", BodyFormat::Json);
         let mut body = api.body_start().to_vec();
         let entry = NewEntry { data: b"x", key: "k", explicit_hash: Some(7), records: &[] };
         api.encode(entry, &mut body);

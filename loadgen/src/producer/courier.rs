@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     Books, Produced, Settings,
-    api::{EntryKey, Outcome, read_error},
+    api::{Outcome, read_error},
     call::{Call, Delivered, Entry, RecordMeta},
     desk::{Desk, Waiting},
     lanes::Lanes,
@@ -501,7 +501,7 @@ impl Courier {
                     }
                 }
                 Outcome::Refused { code } => {
-                    let shard = EntryKey::read(call.json_of(entry)).and_then(|key| {
+                    let shard = self.desk.api.key_of(call.json_of(entry)).and_then(|key| {
                         let map = self.shards.map();
                         map.shard_for(&key.key, key.explicit_hash()).map(|shard| Arc::clone(&shard.id))
                     });

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Fault,
-    model::{Order, PutCall, Scenario},
+    model::{BodyFormat, Order, PutCall, Scenario},
     tree::Node,
 };
 
@@ -19,6 +19,7 @@ pub(super) fn check(scenario: &Scenario, root: &Node) -> Vec<Fault> {
     };
     let (load, keys) = (root.at("load"), root.at("keys"));
     refuse(scenario.load.aggregate, load.at("aggregate"), "only what reads a stream takes aggregates apart");
+    refuse(scenario.load.body == BodyFormat::Cbor, load.at("body"), "Firehose speaks JSON only");
     refuse(scenario.load.order == Order::Key, load.at("order"), "nobody can read back whether keys kept their order");
     refuse(!scenario.keys.shards.is_empty(), keys.at("shards"), "there are no shards");
     refuse(scenario.keys.hot_shard.is_some(), keys.at("hot_shard"), "there are no shards");

@@ -488,6 +488,7 @@ fn a_delivery_stream_is_asked_for_nothing_that_needs_shards_or_reading_back() {
     for (load, rest, mark, message) in [
         ("aggregate = true", "", "aggregate", "takes aggregates apart"),
         ("order = \"key\"", "", "order", "read back"),
+        ("body = \"cbor\"", "", "body", "JSON only"),
         ("", "[[event]]\nat = \"2s\"\nsplit_shard = \"hottest\"\n", "split_shard", "no shards"),
         ("", "[[event]]\nat = \"2s\"\nupdate_shard_count = 2\n", "update_shard_count", "no shards"),
     ] {
