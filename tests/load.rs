@@ -51,8 +51,9 @@ fn aggregated_records_pass_where_as_many_plain_ones_would_be_throttled() {
     let (_folder, out) = folder();
     // Two shards take 2,000 records a second.
     let settings = ["stream.shards=2", "load.aggregate=true", "keys={ kind = \"uniform\", distinct = 1000 }"];
-    let (record, _) = measure(&mut load(5_000, 3, &settings, &out), &out);
+    let (record, said) = measure(&mut load(5_000, 3, &settings, &out), &out);
     assert_eq!((number(&record, "load.accepted"), number(&record, "ledger.lost")), (15_000, 0));
+    assert!(said.contains("aggregated: 15,000 records in "), "{said}");
     assert_eq!(number(&record, "load.aggregation.sent.user_records"), 15_000);
     assert_eq!(number(&record, "load.aggregation.read.user_records"), 15_000);
     let packed = number(&record, "load.aggregation.sent.kinesis_records");

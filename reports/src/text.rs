@@ -87,6 +87,16 @@ fn rates(load: &LoadRecord, page: &mut Page) {
             count(load.refused),
         ),
     );
+    let packed = load.aggregation.sent;
+    if packed.kinesis_records > 0 {
+        let each = packed.user_records as f64 / packed.kinesis_records as f64;
+        let text = format!(
+            "aggregated: {} in {} of the stream, {each:.1} in each",
+            counted(packed.user_records, "record", "records"),
+            counted(packed.kinesis_records, "record", "records")
+        );
+        page.wrapped(Ink::Plain, "  ", &text);
+    }
     for line in load.skew.iter().flat_map(skew_lines) {
         page.wrapped(Ink::Plain, "  ", &line);
     }
