@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::{
     existing::{self, KeyBounds, TableReader},
-    write::{Plain, TableWriter},
+    stages::Stages,
+    write::{Plain, RowSource, TableWriter},
 };
 use crate::{
     dedupe::{Deduper, Settlement},
@@ -48,17 +49,22 @@ pub(super) async fn write(
     state: DeltaTableState,
     schema: Arc<TableSchema>,
     batches: Vec<RecordBatch>,
+    stages: Arc<Stages>,
 ) -> Result<Written, CompactError> {
-    let writer = TableWriter::new(&log_store, &state, schema.arrow_table());
+    let clock = stages.dedupe();
+    let writer = TableWriter::new(&log_store, &state, schema.arrow_table(), &stages);
     let Some(mut deduper) = Deduper::new(&schema)? else {
         let plain = Plain::new(schema.arrow_table(), batches);
-        let added = writer.write(&plain, &plain.numbers()).await?;
+        let numbers = plain.numbers();
+        let plain: Arc<dyn RowSource> = Arc::new(plain);
+        let added = writer.write(&plain, &numbers).await?;
         let gained = rows_of(&added)?;
         return Ok(Written { added, gained, ..Written::default() });
     };
 
     let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
     let bounds = KeyBounds::of(key, schema.partition_by(), &batches);
+    deduper.reserve(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
         deduper.add(batch)?;
     }
@@ -70,7 +76,10 @@ pub(super) async fn write(
     }
 
     let Settlement { inserts, changes, duplicates, .. } = deduper.settle();
-    let mut written = Written { added: writer.write(&deduper, &inserts).await?, duplicates, ..Written::default() };
+    let deduper = Arc::new(deduper);
+    let rows: Arc<dyn RowSource> = Arc::<Deduper>::clone(&deduper);
+    drop(clock);
+    let mut written = Written { added: writer.write(&rows, &inserts).await?, duplicates, ..Written::default() };
     let mut rows_removed = 0_i64;
     for (number, changes) in changes {
         let file = &files[number as usize];

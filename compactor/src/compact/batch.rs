@@ -18,8 +18,9 @@ use millrace_scenarios::stamp::DUE_FIELD;
 use object_store::{GetOptions, ObjectStore};
 use tracing::warn;
 
-use super::manifest::Object;
+use super::{manifest::Object, stages::Stages};
 use crate::{
+    cpu::thread_cpu_us,
     decode::{BadLine, Decoder},
     error::CompactError,
     schema::TableSchema,
@@ -89,11 +90,13 @@ pub(super) struct Reader {
     schema: Arc<TableSchema>,
     /// Decoders that are not at work; they keep their buffers.
     idle: Arc<Mutex<Vec<Decoder>>>,
+    stages: Arc<Stages>,
 }
 
 impl Reader {
-    pub(super) fn new(lake: &Location, schema: &Arc<TableSchema>) -> Self {
-        Self { lake: lake.clone(), schema: Arc::clone(schema), idle: Arc::default() }
+    pub(super) fn new(lake: &Location, schema: &Arc<TableSchema>, stages: &Arc<Stages>) -> Self {
+        let (schema, stages) = (Arc::clone(schema), Arc::clone(stages));
+        Self { lake: lake.clone(), schema, idle: Arc::default(), stages }
     }
 
     /// The objects, decoded, in the order given. `None` stands for one that is gone or is not what was listed.
@@ -138,6 +141,7 @@ impl Reader {
     }
 
     fn decode(&self, object: Object, bytes: bytes::Bytes) -> Result<Decoded, CompactError> {
+        let since_us = thread_cpu_us();
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut decoder = taken.unwrap_or_else(|| Decoder::new(Arc::clone(&self.schema)));
@@ -153,6 +157,7 @@ impl Reader {
             bad.extend(chunk.bad);
             Ok(())
         })?;
+        self.stages.decoded(thread_cpu_us().saturating_sub(since_us), decoder.take_inflate_us());
         idle().push(decoder);
         if let Some(corrupt) = report.corrupt {
             (chunks, bad, due_us) = (Vec::new(), vec![corrupt], Vec::new());
