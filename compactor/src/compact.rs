@@ -50,6 +50,7 @@ mod report;
 mod seen;
 mod stages;
 mod table;
+mod workers;
 mod write;
 
 pub use config::{CompactorConfig, FailPoint};
@@ -62,7 +63,7 @@ use discover::Discovery;
 use manifest::Manifest;
 use report::count_all;
 use seen::Seen;
-use stages::Stages;
+use workers::Workers;
 use table::{Committed, Table};
 
 /// Times a commit is prepared anew when others write to the table as well.
@@ -82,7 +83,7 @@ pub struct Compactor {
     passes: u64,
     totals: PassReport,
     progress: Arc<Progress>,
-    stages: Arc<Stages>,
+    workers: Arc<Workers>,
 }
 
 impl Compactor {
@@ -107,7 +108,7 @@ impl Compactor {
                 passes: 0,
                 totals: PassReport::default(),
                 progress: Arc::default(),
-                stages: Arc::default(),
+                workers: Arc::new(Workers::start()?),
                 config,
             };
             let declared = TableSchema::declared(&compactor.config.spec)?;
@@ -159,7 +160,7 @@ impl Compactor {
             }
             report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
-            report.stages = self.stages.take();
+            report.stages = self.workers.stages.take();
             self.passes += u64::from(report.commits > 0);
             self.totals.add(&report);
             outcome.map(|()| report)
@@ -263,7 +264,7 @@ impl Compactor {
                 store::open(&url, false).await?
             };
             let mut batch = Batch::default();
-            let mut objects = Reader::new(&lake, schema, &self.stages).read_all(manifest.objects.clone());
+            let mut objects = Reader::new(&lake, schema, &self.workers).read_all(manifest.objects.clone());
             while let Some((object, decoded)) = objects.next().await {
                 batch.push(decoded?.ok_or_else(|| CompactError::ObjectChanged {
                     object: object.key,
@@ -283,10 +284,10 @@ impl Compactor {
         recorder: &mut Option<&mut HopRecorder>,
     ) -> Result<bool, CompactError> {
         let Some(schema) = self.schema() else { return Ok(true) };
-        let reader = Reader::new(&self.config.lake, &schema, &self.stages);
+        let reader = Reader::new(&self.config.lake, &schema, &self.workers);
         let mut discovery = self.discovery();
         loop {
-            let clock = self.stages.list();
+            let clock = self.workers.stages.listing();
             let window = discovery.next(&self.lake_id, &self.seen).await?;
             drop(clock);
             report.error_objects = discovery.error_objects;
@@ -390,12 +391,7 @@ impl Compactor {
         let Some((table, schema)) = &self.target else { return Ok(None) };
         let written = {
             let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
-            let (schema, batches, stages) = (Arc::clone(schema), batch.chunks.clone(), Arc::clone(&self.stages));
-            let runtime = tokio::runtime::Handle::current();
-            let task = move || runtime.block_on(apply::write(log_store, state, schema, batches, stages));
-            tokio::task::spawn_blocking(task)
-                .await
-                .map_err(|e| CompactError::Worker(e.to_string()))??
+            apply::write(log_store, state, Arc::clone(schema), batch.chunks.clone(), &self.workers).await?
         };
         let accounted = i128::from(written.gained) + i128::from(written.duplicates) + batch.bad.len() as i128;
         if i128::from(batch.lines) != accounted {
@@ -408,8 +404,8 @@ impl Compactor {
             });
         }
         self.stop_at(FailPoint::AfterDataFiles)?;
-        let stages = Arc::clone(&self.stages);
-        let _clock = stages.commit();
+        let workers = Arc::clone(&self.workers);
+        let _clock = workers.stages.committing();
         quarantine::write(&self.quarantine, table.id(), sequence, &batch.bad, self.config.clock.now_us()).await?;
         self.stop_at(FailPoint::AfterQuarantine)?;
         let paths = written.added.iter().map(|add| self.config.table.path(&add.path)).collect();

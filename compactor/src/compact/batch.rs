@@ -18,9 +18,8 @@ use millrace_scenarios::stamp::DUE_FIELD;
 use object_store::{GetOptions, ObjectStore};
 use tracing::warn;
 
-use super::{manifest::Object, stages::Stages};
+use super::{manifest::Object, stages::Stage, workers::Workers};
 use crate::{
-    cpu::thread_cpu_us,
     decode::{BadLine, Decoder},
     error::CompactError,
     schema::TableSchema,
@@ -90,13 +89,13 @@ pub(super) struct Reader {
     schema: Arc<TableSchema>,
     /// Decoders that are not at work; they keep their buffers.
     idle: Arc<Mutex<Vec<Decoder>>>,
-    stages: Arc<Stages>,
+    workers: Arc<Workers>,
 }
 
 impl Reader {
-    pub(super) fn new(lake: &Location, schema: &Arc<TableSchema>, stages: &Arc<Stages>) -> Self {
-        let (schema, stages) = (Arc::clone(schema), Arc::clone(stages));
-        Self { lake: lake.clone(), schema, idle: Arc::default(), stages }
+    pub(super) fn new(lake: &Location, schema: &Arc<TableSchema>, workers: &Arc<Workers>) -> Self {
+        let (schema, workers) = (Arc::clone(schema), Arc::clone(workers));
+        Self { lake: lake.clone(), schema, idle: Arc::default(), workers }
     }
 
     /// The objects, decoded, in the order given. `None` stands for one that is gone or is not what was listed.
@@ -104,7 +103,7 @@ impl Reader {
         &self,
         objects: Vec<Object>,
     ) -> BoxStream<'static, (Object, Result<Option<Decoded>, CompactError>)> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = self.workers.count;
         let reader = self.clone();
         futures::stream::iter(objects)
             .map(move |object| {
@@ -135,13 +134,10 @@ impl Reader {
         }
         let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
         let reader = self.clone();
-        tokio::task::spawn_blocking(move || reader.decode(object, bytes).map(Some))
-            .await
-            .map_err(|e| CompactError::Worker(e.to_string()))?
+        self.workers.run(Stage::Decode, move || reader.decode(object, bytes).map(Some)).await
     }
 
     fn decode(&self, object: Object, bytes: bytes::Bytes) -> Result<Decoded, CompactError> {
-        let since_us = thread_cpu_us();
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut decoder = taken.unwrap_or_else(|| Decoder::new(Arc::clone(&self.schema)));
@@ -157,7 +153,7 @@ impl Reader {
             bad.extend(chunk.bad);
             Ok(())
         })?;
-        self.stages.decoded(thread_cpu_us().saturating_sub(since_us), decoder.take_inflate_us());
+        self.workers.stages.inflated(decoder.take_inflate_us());
         idle().push(decoder);
         if let Some(corrupt) = report.corrupt {
             (chunks, bad, due_us) = (Vec::new(), vec![corrupt], Vec::new());

@@ -97,7 +97,7 @@ pub(super) async fn write(
         if table.sequence().await? >= sequence {
             return Ok(());
         }
-        let mut writer = TableWriter::new(&table.log_store, &table.state, schema(), &Arc::default()).file();
+        let mut writer = TableWriter::new(&table.log_store, &table.state, schema()).file();
         let delta = |e| CompactError::delta(&place.url, e);
         let mut rest = bad;
         while !rest.is_empty() {

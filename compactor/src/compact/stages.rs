@@ -6,6 +6,8 @@ use std::{
     time::Instant,
 };
 
+use millrace_reports::record::StageTimes;
+
 use crate::cpu::thread_cpu_us;
 
 /// Time by stage, added to from any thread.
@@ -45,44 +47,48 @@ impl Drop for Passing<'_> {
     }
 }
 
-fn working(to: &AtomicU64) -> Working<'_> {
-    Working { to, since_us: thread_cpu_us() }
-}
-
-fn passing(to: &AtomicU64) -> Passing<'_> {
-    Passing { to, since: Instant::now() }
+/// What work is done for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// From objects to columns; what of it is decompression is told by [`Stages::inflated`].
+    Decode,
+    /// Finding rows that are the same.
+    Dedupe,
+    /// From columns to Parquet.
+    Encode,
 }
 
 impl Stages {
-    pub(super) fn list(&self) -> Passing<'_> {
-        passing(&self.list_us)
+    pub(super) fn working(&self, stage: Stage) -> Working<'_> {
+        let to = match stage {
+            Stage::Decode => &self.decode_us,
+            Stage::Dedupe => &self.dedupe_us,
+            Stage::Encode => &self.encode_us,
+        };
+        Working { to, since_us: thread_cpu_us() }
     }
 
-    pub(super) fn commit(&self) -> Passing<'_> {
-        passing(&self.commit_us)
+    pub(super) fn listing(&self) -> Passing<'_> {
+        Passing { to: &self.list_us, since: Instant::now() }
     }
 
-    pub(super) fn dedupe(&self) -> Working<'_> {
-        working(&self.dedupe_us)
+    pub(super) fn committing(&self) -> Passing<'_> {
+        Passing { to: &self.commit_us, since: Instant::now() }
     }
 
-    pub(super) fn encode(&self) -> Working<'_> {
-        working(&self.encode_us)
-    }
-
-    /// An object was read in `all_us`, of which `inflate_us` went to decompression.
-    pub(super) fn decoded(&self, all_us: u64, inflate_us: u64) {
+    /// So much of a decoding job's time went to decompression.
+    pub(super) fn inflated(&self, inflate_us: u64) {
         self.inflate_us.fetch_add(inflate_us, Ordering::Relaxed);
-        self.decode_us.fetch_add(all_us.saturating_sub(inflate_us), Ordering::Relaxed);
     }
 
     /// What was added since the last call.
-    pub(super) fn take(&self) -> millrace_reports::record::StageTimes {
+    pub(super) fn take(&self) -> StageTimes {
         let take = |stage: &AtomicU64| stage.swap(0, Ordering::Relaxed);
-        millrace_reports::record::StageTimes {
+        let (inflate_us, decode_us) = (take(&self.inflate_us), take(&self.decode_us));
+        StageTimes {
             list_us: take(&self.list_us),
-            inflate_us: take(&self.inflate_us),
-            decode_us: take(&self.decode_us),
+            inflate_us,
+            decode_us: decode_us.saturating_sub(inflate_us),
             dedupe_us: take(&self.dedupe_us),
             encode_us: take(&self.encode_us),
             commit_us: take(&self.commit_us),

@@ -18,8 +18,9 @@ use deltalake::{
 };
 use futures::{StreamExt, TryStreamExt};
 use indexmap::IndexMap;
+use tokio::runtime::Handle;
 
-use super::{encoding::properties, stages::Stages};
+use super::{encoding::properties, stages::Stage, workers::Workers};
 use crate::{dedupe::Deduper, error::CompactError};
 
 /// Rows put together at a time.
@@ -99,16 +100,10 @@ pub(super) struct TableWriter {
     config: WriterConfig,
     /// The columns in the files: partition columns are in their paths.
     in_files: SchemaRef,
-    stages: Arc<Stages>,
 }
 
 impl TableWriter {
-    pub(super) fn new(
-        log_store: &LogStoreRef,
-        state: &DeltaTableState,
-        schema: SchemaRef,
-        stages: &Arc<Stages>,
-    ) -> Self {
+    pub(super) fn new(log_store: &LogStoreRef, state: &DeltaTableState, schema: SchemaRef) -> Self {
         let partition_by = state.metadata().partition_columns().to_vec();
         let in_files = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned();
         let in_files = Arc::new(Schema::new(in_files.collect::<Vec<_>>()));
@@ -123,7 +118,7 @@ impl TableWriter {
             None,
         );
         let url = log_store.root_url().to_string();
-        Self { log_store: Arc::clone(log_store), url, partition_by, config, in_files, stages: Arc::clone(stages) }
+        Self { log_store: Arc::clone(log_store), url, partition_by, config, in_files }
     }
 
     /// A writer for one or more files; all its rows should be of one partition.
@@ -132,22 +127,25 @@ impl TableWriter {
     }
 
     /// Writes the rows with these numbers.
-    pub(super) async fn write(&self, source: &Arc<dyn RowSource>, rows: &[u32]) -> Result<Vec<Add>, CompactError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let tasks = self.partitions(source.as_ref(), rows)?.into_iter().map(|rows| {
-            let (writer, source, runtime) = (self.clone(), Arc::clone(source), tokio::runtime::Handle::current());
-            async move {
-                let task = move || runtime.block_on(writer.write_partition(source.as_ref(), &rows));
-                tokio::task::spawn_blocking(task).await.map_err(|e| CompactError::Worker(e.to_string()))?
-            }
+    pub(super) async fn write(
+        &self,
+        source: &Arc<dyn RowSource>,
+        rows: Vec<u32>,
+        workers: &Workers,
+    ) -> Result<Vec<Add>, CompactError> {
+        let (writer, of) = (self.clone(), Arc::clone(source));
+        let partitions = workers.run(Stage::Encode, move || writer.partitions(of.as_ref(), rows)).await?;
+        let tasks = partitions.into_iter().map(|rows| {
+            let (writer, source, runtime) = (self.clone(), Arc::clone(source), Handle::current());
+            let task = move || runtime.block_on(writer.write_partition(source.as_ref(), &rows));
+            workers.run(Stage::Encode, task)
         });
-        let added: Vec<_> = futures::stream::iter(tasks).buffered(cores).try_collect().await?;
+        let added: Vec<_> = futures::stream::iter(tasks).buffered(workers.count).try_collect().await?;
         Ok(added.concat())
     }
 
     /// Writes rows of one partition.
     async fn write_partition(&self, source: &dyn RowSource, rows: &[u32]) -> Result<Vec<Add>, CompactError> {
-        let clock = self.stages.encode();
         let Some((batch, place)) = rows.first().map(|row| source.place(*row)) else { return Ok(Vec::new()) };
         let batches = source.batches();
         let mut values = IndexMap::new();
@@ -164,18 +162,16 @@ impl TableWriter {
             }
             writer.write_partition(slice, &values).await.map_err(|e| CompactError::delta(&self.url, e))?;
         }
-        let added = writer.close().await.map_err(|e| CompactError::delta(&self.url, e))?;
-        drop(clock);
-        Ok(added)
+        writer.close().await.map_err(|e| CompactError::delta(&self.url, e))
     }
 
     /// The rows by partition; within one, their order stays.
-    fn partitions(&self, source: &dyn RowSource, rows: &[u32]) -> Result<Vec<Vec<u32>>, CompactError> {
+    fn partitions(&self, source: &dyn RowSource, rows: Vec<u32>) -> Result<Vec<Vec<u32>>, CompactError> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         if self.partition_by.is_empty() {
-            return Ok(vec![rows.to_vec()]);
+            return Ok(vec![rows]);
         }
         let mut numbers = Numbers::default();
         let batches = source.batches();
@@ -184,8 +180,8 @@ impl TableWriter {
         let of_rows = of_rows?;
         let mut partitions: Vec<Vec<u32>> = vec![Vec::new(); numbers.numbers.len()];
         for row in rows {
-            let (batch, place) = source.place(*row);
-            partitions[of_rows[batch][place] as usize].push(*row);
+            let (batch, place) = source.place(row);
+            partitions[of_rows[batch][place] as usize].push(row);
         }
         partitions.retain(|rows| !rows.is_empty());
         Ok(partitions)

@@ -27,6 +27,26 @@ enum Values {
     Boolean(BooleanBufferBuilder),
 }
 
+impl Values {
+    /// Gives back room that was made for more: an object's last chunk is a short one.
+    fn shrink(&mut self) {
+        fn shrink<T>(values: &mut Vec<T>) {
+            if values.len() < values.capacity() / 4 * 3 {
+                values.shrink_to_fit();
+            }
+        }
+        match self {
+            Self::Text { bytes, ends } => {
+                shrink(bytes);
+                shrink(ends);
+            }
+            Self::Whole(values) => shrink(values),
+            Self::Number(values) => shrink(values),
+            Self::Boolean(_) => {}
+        }
+    }
+}
+
 /// One column: values and which of them are there.
 #[derive(Debug)]
 struct Column {
@@ -112,7 +132,8 @@ impl Column {
 
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         let fresh = self.like();
-        let Self { kind, values, valid, .. } = std::mem::replace(self, fresh);
+        let Self { kind, mut values, valid, .. } = std::mem::replace(self, fresh);
+        values.shrink();
         let nulls = valid.map(|mut valid| NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
         Ok(match values {
             Values::Text { bytes, ends } => Arc::new(StringArray::try_new(
