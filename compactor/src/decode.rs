@@ -242,7 +242,8 @@ impl Decoder {
             (Some(end), Ok(_)) if frame.is_utf8(buffer, start, end) => {
                 self.columns.keep_row();
                 frame.row(start);
-                Some(frame.pass(buffer, start, end))
+                frame.line += self.scratch.lines;
+                Some(end)
             }
             (Some(end), outcome) => {
                 self.columns.drop_row();

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Read,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,7 +16,7 @@ use arrow::{
 };
 use futures::{StreamExt, stream::BoxStream};
 use millrace_scenarios::stamp::DUE_FIELD;
-use object_store::{GetOptions, ObjectStore};
+use object_store::{GetOptions, GetResultPayload, ObjectStore};
 use tracing::warn;
 
 use super::{manifest::Object, stages::Stage, workers::Workers};
@@ -132,9 +133,28 @@ impl Reader {
             warn!(object = object.key, listed = object.size, now = found.meta.size, "not what was listed any more");
             return Ok(None);
         }
-        let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
         let reader = self.clone();
-        self.workers.run(Stage::Decode, move || reader.decode(object, bytes).map(Some)).await
+        let whole = found.range == (0..object.size);
+        match found.payload {
+            // Reading a file where it is decoded saves a hand-over and a buffer that is filled twice.
+            GetResultPayload::File(mut file, path) if whole => {
+                let read = move || {
+                    let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or(0));
+                    let read = file.read_to_end(&mut bytes);
+                    read.map_err(|source| CompactError::Io { path, source })?;
+                    if bytes.len() as u64 != object.size {
+                        warn!(object = object.key, listed = object.size, "not what was listed any more");
+                        return Ok(None);
+                    }
+                    reader.decode(object, bytes.into()).map(Some)
+                };
+                self.workers.run(Stage::Decode, read).await
+            }
+            _ => {
+                let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
+                self.workers.run(Stage::Decode, move || reader.decode(object, bytes).map(Some)).await
+            }
+        }
     }
 
     fn decode(&self, object: Object, bytes: bytes::Bytes) -> Result<Decoded, CompactError> {

@@ -25,11 +25,12 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Reads the object that starts at `text[start]`, which must be `{`, into the current row of `columns`; returns the
 /// position after it. The row is neither kept nor dropped.
 pub(super) fn object(text: &[u8], start: usize, columns: &mut Columns, scratch: &mut Scratch) -> Result<usize, Fault> {
-    let mut reader = Reader { text, at: start };
+    let mut reader = Reader { text, at: start, lines: 0 };
     let mut wrong = None;
     reader.expect(b'{')?;
     reader.space();
     if reader.peek()? == b'}' {
+        scratch.lines = reader.lines;
         return Ok(reader.at + 1);
     }
     for ordinal in 0.. {
@@ -39,7 +40,8 @@ pub(super) fn object(text: &[u8], start: usize, columns: &mut Columns, scratch: 
                 slot
             }
             None => {
-                let (from, name) = (reader.at, reader.string()?);
+                let (from, lines) = (reader.at, reader.lines);
+                let name = reader.string()?;
                 let slot = match name.plain(text) {
                     Some(name) => columns.slot(name),
                     None => columns.slot(scratch.unescape(name.inside(text))?),
@@ -47,7 +49,10 @@ pub(super) fn object(text: &[u8], start: usize, columns: &mut Columns, scratch: 
                 reader.space();
                 reader.expect(b':')?;
                 reader.space();
-                columns.expect(ordinal, &text[from..reader.at], slot);
+                // What is expected is passed without counting its lines.
+                if reader.lines == lines {
+                    columns.expect(ordinal, &text[from..reader.at], slot);
+                }
                 slot
             }
         };
@@ -70,6 +75,7 @@ pub(super) fn object(text: &[u8], start: usize, columns: &mut Columns, scratch: 
             _ => return Err(Fault::Syntax),
         }
     }
+    scratch.lines = reader.lines;
     wrong.map_or(Ok(reader.at), |column| Err(Fault::WrongType { column, end: reader.at }))
 }
 
@@ -179,6 +185,8 @@ const DIGITS: usize = 19;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     text: Vec<u8>,
+    /// Lines that ended within the last object that was read to its end.
+    pub(super) lines: u64,
     /// The brackets open around a value that is skipped.
     open: Vec<u8>,
 }
@@ -268,6 +276,8 @@ impl Quoted {
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
+    /// Lines that ended so far. A line ends only between what an object is made of: no string holds a bare line break.
+    lines: u64,
 }
 
 impl Reader<'_> {
@@ -286,7 +296,8 @@ impl Reader<'_> {
     }
 
     fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
+        while let Some(blank @ (b' ' | b'\n' | b'\r' | b'\t')) = self.text.get(self.at) {
+            self.lines += u64::from(*blank == b'\n');
             self.at += 1;
         }
     }
