@@ -300,6 +300,11 @@ impl Compactor {
             while let Some((_, decoded)) = objects.next().await {
                 // An object that is gone again is looked for in the next pass.
                 let Some(decoded) = decoded? else { continue };
+                if batch.may_end_before(&decoded, self.config.batch_bytes)
+                    && !self.commit(std::mem::take(&mut batch), &schema, report, recorder).await?
+                {
+                    return Ok(false);
+                }
                 batch.push(decoded);
                 if batch.is_full(self.config.batch_bytes, self.config.batch_objects)
                     && !self.commit(std::mem::take(&mut batch), &schema, report, recorder).await?

@@ -74,6 +74,15 @@ impl Batch {
         self.bytes += decoded.bytes;
     }
 
+    /// Whether this is a good place to end: little room is left, and the next object begins another folder. Objects of one
+    /// hour mostly lie in one folder and land in one partition; in two commits, the second would write again what the
+    /// first wrote whenever a record of the hour came twice.
+    pub(super) fn may_end_before(&self, next: &Decoded, limit_bytes: usize) -> bool {
+        let folder = |object: &Object| object.key.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let last = self.objects.last();
+        self.bytes >= limit_bytes / 2 && last.is_some_and(|last| folder(last) != folder(&next.object))
+    }
+
     pub(super) fn is_full(&self, limit_bytes: usize, limit_objects: usize) -> bool {
         self.bytes >= limit_bytes || self.objects.len() >= limit_objects
     }
