@@ -42,12 +42,15 @@ mod apply;
 mod batch;
 mod config;
 pub(crate) mod discover;
+mod encoding;
 mod existing;
 mod manifest;
 pub mod quarantine;
 mod report;
 mod seen;
+mod stages;
 mod table;
+mod workers;
 mod write;
 
 pub use config::{CompactorConfig, FailPoint};
@@ -60,6 +63,7 @@ use discover::Discovery;
 use manifest::Manifest;
 use report::count_all;
 use seen::Seen;
+use workers::Workers;
 use table::{Committed, Table};
 
 /// Times a commit is prepared anew when others write to the table as well.
@@ -79,6 +83,7 @@ pub struct Compactor {
     passes: u64,
     totals: PassReport,
     progress: Arc<Progress>,
+    workers: Arc<Workers>,
 }
 
 impl Compactor {
@@ -103,6 +108,7 @@ impl Compactor {
                 passes: 0,
                 totals: PassReport::default(),
                 progress: Arc::default(),
+                workers: Arc::new(Workers::start()?),
                 config,
             };
             let declared = TableSchema::declared(&compactor.config.spec)?;
@@ -154,6 +160,7 @@ impl Compactor {
             }
             report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
+            report.stages = self.workers.stages.take();
             self.passes += u64::from(report.commits > 0);
             self.totals.add(&report);
             outcome.map(|()| report)
@@ -257,7 +264,7 @@ impl Compactor {
                 store::open(&url, false).await?
             };
             let mut batch = Batch::default();
-            let mut objects = Reader::new(&lake, schema).read_all(manifest.objects.clone());
+            let mut objects = Reader::new(&lake, schema, &self.workers).read_all(manifest.objects.clone());
             while let Some((object, decoded)) = objects.next().await {
                 batch.push(decoded?.ok_or_else(|| CompactError::ObjectChanged {
                     object: object.key,
@@ -277,10 +284,12 @@ impl Compactor {
         recorder: &mut Option<&mut HopRecorder>,
     ) -> Result<bool, CompactError> {
         let Some(schema) = self.schema() else { return Ok(true) };
-        let reader = Reader::new(&self.config.lake, &schema);
+        let reader = Reader::new(&self.config.lake, &schema, &self.workers);
         let mut discovery = self.discovery();
         loop {
+            let clock = self.workers.stages.listing();
             let window = discovery.next(&self.lake_id, &self.seen).await?;
+            drop(clock);
             report.error_objects = discovery.error_objects;
             report.skipped_objects = discovery.skipped_objects;
             if window.is_empty() {
@@ -291,6 +300,11 @@ impl Compactor {
             while let Some((_, decoded)) = objects.next().await {
                 // An object that is gone again is looked for in the next pass.
                 let Some(decoded) = decoded? else { continue };
+                if batch.may_end_before(&decoded, self.config.batch_bytes)
+                    && !self.commit(std::mem::take(&mut batch), &schema, report, recorder).await?
+                {
+                    return Ok(false);
+                }
                 batch.push(decoded);
                 if batch.is_full(self.config.batch_bytes, self.config.batch_objects)
                     && !self.commit(std::mem::take(&mut batch), &schema, report, recorder).await?
@@ -382,11 +396,7 @@ impl Compactor {
         let Some((table, schema)) = &self.target else { return Ok(None) };
         let written = {
             let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
-            let (schema, batches) = (Arc::clone(schema), batch.chunks.clone());
-            let runtime = tokio::runtime::Handle::current();
-            tokio::task::spawn_blocking(move || runtime.block_on(apply::write(log_store, state, schema, batches)))
-                .await
-                .map_err(|e| CompactError::Worker(e.to_string()))??
+            apply::write(log_store, state, Arc::clone(schema), batch.chunks.clone(), &self.workers).await?
         };
         let accounted = i128::from(written.gained) + i128::from(written.duplicates) + batch.bad.len() as i128;
         if i128::from(batch.lines) != accounted {
@@ -399,6 +409,8 @@ impl Compactor {
             });
         }
         self.stop_at(FailPoint::AfterDataFiles)?;
+        let workers = Arc::clone(&self.workers);
+        let _clock = workers.stages.committing();
         quarantine::write(&self.quarantine, table.id(), sequence, &batch.bad, self.config.clock.now_us()).await?;
         self.stop_at(FailPoint::AfterQuarantine)?;
         let paths = written.added.iter().map(|add| self.config.table.path(&add.path)).collect();

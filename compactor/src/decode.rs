@@ -22,9 +22,9 @@ mod time;
 pub use bad::{BadLine, RAW_LIMIT, Reason};
 pub(crate) use time::timestamp_us;
 
-use crate::{error::CompactError, schema::TableSchema};
+use crate::{cpu::thread_cpu_us, error::CompactError, schema::TableSchema};
 use columns::Columns;
-use inflate::{GZIP_MAGIC, Input, Read1};
+use inflate::{GZIP_MAGIC, Input, Read1, Whole};
 use json::{Fault, Scratch};
 
 /// Bytes read at a time, ...
@@ -78,13 +78,22 @@ pub struct Decoder {
     columns: Columns,
     scratch: Scratch,
     buffer: Vec<u8>,
+    whole: Whole,
+    inflate_us: u64,
 }
 
 impl Decoder {
     /// A decoder for records of this schema.
     #[must_use]
     pub fn new(schema: Arc<TableSchema>) -> Self {
-        Self { columns: Columns::new(&schema), schema, scratch: Scratch::default(), buffer: Vec::new() }
+        Self {
+            columns: Columns::new(&schema),
+            schema,
+            scratch: Scratch::default(),
+            buffer: Vec::new(),
+            whole: Whole::default(),
+            inflate_us: 0,
+        }
     }
 
     /// Decodes one object, gzip (any number of members) or plain, and hands its rows on chunk by chunk.
@@ -107,12 +116,26 @@ impl Decoder {
             let chunk = self.chunk(Vec::new(), Vec::new(), vec![bad])?;
             return sink(chunk).map(|()| report);
         }
-        let mut input = Input::new(bytes.clone(), magic);
         let mut frame = Frame::new(object);
+        let mut whole = std::mem::take(&mut self.whole);
+        let since_us = thread_cpu_us();
+        let text = whole.read(&bytes);
+        self.inflate_us += thread_cpu_us().saturating_sub(since_us);
+        if let Some(text) = text {
+            frame.end = End::Whole;
+            frame.report.raw_bytes = text.len() as u64;
+            self.scan(text, &mut frame, sink)?;
+            self.whole = whole;
+            return self.finish(frame, sink);
+        }
+        self.whole = whole;
+        let mut input = Input::new(bytes.clone(), magic);
         loop {
             let want = self.buffer.len().clamp(READ_BYTES, READ_BYTES_MOST);
             let held = self.buffer.len();
+            let since_us = thread_cpu_us();
             let read = input.read(&mut self.buffer, want);
+            self.inflate_us += thread_cpu_us().saturating_sub(since_us);
             frame.report.raw_bytes += (self.buffer.len() - held) as u64;
             frame.end = match read {
                 Read1::More => End::Open,
@@ -120,7 +143,10 @@ impl Decoder {
                 Read1::Truncated => End::Truncated,
                 Read1::Corrupt => return Ok(self.give_up(&bytes, object)),
             };
-            self.scan(&mut frame, sink)?;
+            let buffer = std::mem::take(&mut self.buffer);
+            let done = self.scan(&buffer, &mut frame, sink)?;
+            self.buffer = buffer;
+            self.buffer.drain(..done);
             match read {
                 Read1::More => {}
                 Read1::End { garbage: Some(at) } => {
@@ -131,6 +157,20 @@ impl Decoder {
                 _ => break,
             }
         }
+        self.finish(frame, sink)
+    }
+
+    /// Processor time that decompression took since the last call, microseconds.
+    pub fn take_inflate_us(&mut self) -> u64 {
+        std::mem::take(&mut self.inflate_us)
+    }
+
+    /// The end of an object.
+    fn finish(
+        &mut self,
+        mut frame: Frame<'_>,
+        sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
+    ) -> Result<ObjectReport, CompactError> {
         frame.close();
         self.flush(&mut frame, sink)?;
         frame.report.unknown = self.columns.take_unknown().collect();
@@ -145,17 +185,19 @@ impl Decoder {
         ObjectReport { lines: 1, bad: 1, corrupt: Some(bad), ..ObjectReport::default() }
     }
 
-    /// Takes every record out of the buffer that can be told; what is left waits for more bytes.
+    /// Takes every record out of the buffer that can be told; returns how much of it is done with.
     fn scan(
         &mut self,
+        buffer: &[u8],
         frame: &mut Frame<'_>,
         sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
-    ) -> Result<(), CompactError> {
-        let buffer = std::mem::take(&mut self.buffer);
+    ) -> Result<usize, CompactError> {
         let mut at = 0;
-        while let Some(start) = frame.skip_long(&buffer, at) {
-            at = frame.blank(&buffer, start);
-            let Some(next) = self.step(&buffer, at, frame) else { break };
+        // Looked at once for all records: those before the first fault need no look of their own.
+        frame.utf8_end = std::str::from_utf8(buffer).map_or_else(|fault| fault.valid_up_to(), str::len);
+        while let Some(start) = frame.skip_long(buffer, at) {
+            at = frame.blank(buffer, start);
+            let Some(next) = self.step(buffer, at, frame) else { break };
             frame.taken_bytes += next - at;
             at = next;
             // No column can hold more text than was taken.
@@ -163,11 +205,9 @@ impl Decoder {
                 self.flush(frame, sink)?;
             }
         }
-        let at = frame.rest(&buffer, at);
-        self.buffer = buffer;
-        self.buffer.drain(..at);
+        let at = frame.rest(buffer, at);
         frame.base += at as u64;
-        Ok(())
+        Ok(at)
     }
 
     /// Takes one record, good or bad, that starts at `start`; returns where it ended, or `None` when it takes more bytes
@@ -199,15 +239,16 @@ impl Decoder {
                 frame.bad_piece(buffer, start, end, Reason::TooLong);
                 Some(frame.pass(buffer, start, end))
             }
-            (Some(end), Ok(_)) if std::str::from_utf8(&buffer[start..end]).is_ok() => {
+            (Some(end), Ok(_)) if frame.is_utf8(buffer, start, end) => {
                 self.columns.keep_row();
                 frame.row(start);
-                Some(frame.pass(buffer, start, end))
+                frame.line += self.scratch.lines;
+                Some(end)
             }
             (Some(end), outcome) => {
                 self.columns.drop_row();
                 let reason = match outcome {
-                    Err(Fault::WrongType { column, .. }) if std::str::from_utf8(&buffer[start..end]).is_ok() => {
+                    Err(Fault::WrongType { column, .. }) if frame.is_utf8(buffer, start, end) => {
                         Reason::WrongType { column: self.schema.columns()[column].name.clone() }
                     }
                     _ => Reason::NotUtf8,
@@ -275,6 +316,8 @@ struct Frame<'a> {
     base: u64,
     /// Line of the byte that is looked at next.
     line: u64,
+    /// The buffer is UTF-8 up to here.
+    utf8_end: usize,
     /// A record that is too long and whose end has not come yet.
     long: Option<BadLine>,
     tail_told: bool,
@@ -293,6 +336,7 @@ impl<'a> Frame<'a> {
             end: End::Open,
             base: 0,
             line: 1,
+            utf8_end: 0,
             long: None,
             tail_told: false,
             lines: Vec::new(),
@@ -305,8 +349,12 @@ impl<'a> Frame<'a> {
 
     /// Counts the lines that end in `from..to`, and gives `to` back.
     fn pass(&mut self, buffer: &[u8], from: usize, to: usize) -> usize {
-        self.line += buffer[from..to].iter().filter(|b| **b == b'\n').count() as u64;
+        self.line += memchr::memchr_iter(b'\n', &buffer[from..to]).count() as u64;
         to
+    }
+
+    fn is_utf8(&self, buffer: &[u8], start: usize, end: usize) -> bool {
+        end <= self.utf8_end || std::str::from_utf8(&buffer[start..end]).is_ok()
     }
 
     /// Passes what is between records.
@@ -335,7 +383,7 @@ impl<'a> Frame<'a> {
 
     /// The end of the line without its line break, and where the next one starts.
     fn line_end(&self, buffer: &[u8], start: usize) -> Option<(usize, usize)> {
-        match buffer[start..].iter().position(|b| *b == b'\n') {
+        match memchr::memchr(b'\n', &buffer[start..]) {
             Some(length) => {
                 let end = start + length;
                 Some((if buffer[end - usize::from(end > start)] == b'\r' { end - 1 } else { end }, end + 1))
@@ -373,7 +421,7 @@ impl<'a> Frame<'a> {
     /// Passes the rest of a record that is too long; `None` while its line has not ended.
     fn skip_long(&mut self, buffer: &[u8], at: usize) -> Option<usize> {
         let Some(long) = &mut self.long else { return Some(at) };
-        let newline = buffer[at..].iter().position(|b| *b == b'\n');
+        let newline = memchr::memchr(b'\n', &buffer[at..]);
         let end = newline.map_or(buffer.len(), |length| at + length);
         long.length += (end - at) as u64;
         if newline.is_none() && self.end == End::Open {

@@ -27,13 +27,34 @@ enum Values {
     Boolean(BooleanBufferBuilder),
 }
 
+impl Values {
+    /// Gives back room that was made for more: an object's last chunk is a short one.
+    fn shrink(&mut self) {
+        fn shrink<T>(values: &mut Vec<T>) {
+            if values.len() < values.capacity() / 4 * 3 {
+                values.shrink_to_fit();
+            }
+        }
+        match self {
+            Self::Text { bytes, ends } => {
+                shrink(bytes);
+                shrink(ends);
+            }
+            Self::Whole(values) => shrink(values),
+            Self::Number(values) => shrink(values),
+            Self::Boolean(_) => {}
+        }
+    }
+}
+
 /// One column: values and which of them are there.
 #[derive(Debug)]
 struct Column {
     kind: ColumnType,
     any: bool,
     values: Values,
-    valid: BooleanBufferBuilder,
+    /// Which values are there; not kept before the first null.
+    valid: Option<BooleanBufferBuilder>,
 }
 
 impl Column {
@@ -44,7 +65,38 @@ impl Column {
             ColumnType::Number => Values::Number(Vec::new()),
             ColumnType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
         };
-        Self { kind, any, values, valid: BooleanBufferBuilder::new(0) }
+        Self { kind, any, values, valid: None }
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            Values::Text { ends, .. } => ends.len() - 1,
+            Values::Whole(values) => values.len(),
+            Values::Number(values) => values.len(),
+            Values::Boolean(values) => values.len(),
+        }
+    }
+
+    /// A column like this one, with room for as many values as this one has.
+    fn like(&self) -> Self {
+        let (rows, mut fresh) = (self.len(), Self::new(self.kind, self.any));
+        match (&mut fresh.values, &self.values) {
+            (Values::Text { bytes, ends }, Values::Text { bytes: held, .. }) => {
+                ends.reserve(rows);
+                bytes.reserve(held.len() + held.len() / 16);
+            }
+            (Values::Whole(values), _) => values.reserve(rows),
+            (Values::Number(values), _) => values.reserve(rows),
+            _ => {}
+        }
+        fresh
+    }
+
+    /// A value has been pushed.
+    fn is_there(&mut self) {
+        if let Some(valid) = &mut self.valid {
+            valid.append(true);
+        }
     }
 
     fn cut(&mut self, rows: usize) {
@@ -57,23 +109,32 @@ impl Column {
             Values::Number(values) => values.truncate(rows),
             Values::Boolean(values) => values.truncate(rows),
         }
-        self.valid.truncate(rows);
+        if let Some(valid) = &mut self.valid {
+            valid.truncate(rows);
+        }
     }
 
     fn push_null(&mut self) {
+        let rows = self.len();
+        let valid = self.valid.get_or_insert_with(|| {
+            let mut valid = BooleanBufferBuilder::new(rows + 1);
+            valid.append_n(rows, true);
+            valid
+        });
+        valid.append(false);
         match &mut self.values {
             Values::Text { bytes, ends } => ends.push(end_of(bytes)),
             Values::Whole(values) => values.push(0),
             Values::Number(values) => values.push(0.0),
             Values::Boolean(values) => values.append(false),
         }
-        self.valid.append(false);
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let fresh = Self::new(self.kind, self.any);
-        let Self { kind, values, mut valid, .. } = std::mem::replace(self, fresh);
-        let nulls = Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
+        let fresh = self.like();
+        let Self { kind, mut values, valid, .. } = std::mem::replace(self, fresh);
+        values.shrink();
+        let nulls = valid.map(|mut valid| NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
         Ok(match values {
             Values::Text { bytes, ends } => Arc::new(StringArray::try_new(
                 OffsetBuffer::new(ScalarBuffer::from(ends)),
@@ -96,6 +157,14 @@ fn end_of(bytes: &[u8]) -> i32 {
     i32::try_from(bytes.len()).unwrap_or(i32::MAX)
 }
 
+/// Whether the text begins so. Field names are a few bytes: a call to compare memory would take longer than comparing.
+fn begins(text: &[u8], with: &[u8]) -> bool {
+    let Some(text) = text.get(..with.len()) else { return false };
+    let ((words, rest), (with_words, with_rest)) = (text.as_chunks::<8>(), with.as_chunks::<8>());
+    words.iter().zip(with_words).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+        && rest.iter().zip(with_rest).all(|(a, b)| a == b)
+}
+
 /// Where a field's value goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slot {
@@ -111,7 +180,8 @@ pub(super) struct Columns {
     columns: Vec<Column>,
     rows: usize,
     slots: HashMap<Box<[u8]>, Slot>,
-    /// The fields of the record before, in order: the next record mostly has the same.
+    /// The fields of the record before, in order, each with all its text from the quote to the value: the next record
+    /// mostly has the same.
     previous: Vec<(Box<[u8]>, Slot)>,
     unknown: Vec<(String, u64)>,
     unknown_here: Vec<usize>,
@@ -137,20 +207,25 @@ impl Columns {
         self.rows
     }
 
-    /// Where the value of the record's `ordinal`-th field goes.
-    pub(super) fn slot(&mut self, ordinal: usize, name: &[u8]) -> Slot {
-        if let Some((before, slot)) = self.previous.get(ordinal)
-            && **before == *name
-        {
-            return *slot;
-        }
-        let slot = self.slots.get(name).copied().unwrap_or_else(|| self.unknown_slot(name));
+    /// Where the value of the record's `ordinal`-th field goes and how long the text before it is, when `text` begins as
+    /// that field did in the record before.
+    pub(super) fn expected(&self, ordinal: usize, text: &[u8]) -> Option<(Slot, usize)> {
+        let (before, slot) = self.previous.get(ordinal)?;
+        begins(text, before).then_some((*slot, before.len()))
+    }
+
+    /// Where the value of the field with this name goes.
+    pub(super) fn slot(&mut self, name: &[u8]) -> Slot {
+        self.slots.get(name).copied().unwrap_or_else(|| self.unknown_slot(name))
+    }
+
+    /// The next record is expected to have this text before the value of its `ordinal`-th field.
+    pub(super) fn expect(&mut self, ordinal: usize, text: &[u8], slot: Slot) {
         if ordinal < self.previous.len() {
-            self.previous[ordinal] = (name.into(), slot);
+            self.previous[ordinal] = (text.into(), slot);
         } else if ordinal == self.previous.len() && ordinal < UNKNOWN_LIMIT {
-            self.previous.push((name.into(), slot));
+            self.previous.push((text.into(), slot));
         }
-        slot
     }
 
     fn unknown_slot(&mut self, name: &[u8]) -> Slot {
@@ -178,7 +253,7 @@ impl Columns {
     /// The column, ready for the current row's value: a field that is there twice counts as its last.
     fn at_row(&mut self, column: usize) -> &mut Column {
         let (rows, column) = (self.rows, &mut self.columns[column]);
-        if column.valid.len() > rows {
+        if column.len() > rows {
             column.cut(rows);
         }
         column
@@ -193,7 +268,7 @@ impl Columns {
         if let Values::Text { bytes, ends } = &mut column.values {
             bytes.extend_from_slice(text);
             ends.push(end_of(bytes));
-            column.valid.append(true);
+            column.is_there();
         }
     }
 
@@ -202,7 +277,7 @@ impl Columns {
         let column = self.at_row(column);
         if let Values::Whole(values) = &mut column.values {
             values.push(value);
-            column.valid.append(true);
+            column.is_there();
         }
     }
 
@@ -210,7 +285,7 @@ impl Columns {
         let column = self.at_row(column);
         if let Values::Number(values) = &mut column.values {
             values.push(value);
-            column.valid.append(true);
+            column.is_there();
         }
     }
 
@@ -218,7 +293,7 @@ impl Columns {
         let column = self.at_row(column);
         if let Values::Boolean(values) = &mut column.values {
             values.append(value);
-            column.valid.append(true);
+            column.is_there();
         }
     }
 
@@ -226,7 +301,7 @@ impl Columns {
     pub(super) fn keep_row(&mut self) {
         self.rows += 1;
         for column in &mut self.columns {
-            if column.valid.len() < self.rows {
+            if column.len() < self.rows {
                 column.push_null();
             }
         }
@@ -238,7 +313,7 @@ impl Columns {
     /// The record is bad: as if it had never been.
     pub(super) fn drop_row(&mut self) {
         for column in &mut self.columns {
-            if column.valid.len() > self.rows {
+            if column.len() > self.rows {
                 column.cut(self.rows);
             }
         }
