@@ -63,8 +63,8 @@ use discover::Discovery;
 use manifest::Manifest;
 use report::count_all;
 use seen::Seen;
-use workers::Workers;
 use table::{Committed, Table};
+use workers::Workers;
 
 /// Times a commit is prepared anew when others write to the table as well.
 const ATTEMPTS: u32 = 5;

@@ -68,7 +68,6 @@ impl Plain {
     pub(super) fn numbers(&self) -> Vec<u32> {
         (0..u32::try_from(self.places.len()).unwrap_or(u32::MAX)).collect()
     }
-
 }
 
 impl RowSource for Plain {
@@ -175,8 +174,10 @@ impl TableWriter {
         }
         let mut numbers = Numbers::default();
         let batches = source.batches();
-        let of_rows: Result<Vec<_>, CompactError> =
-            batches.iter().map(|batch| batch.map_or(Ok(Vec::new()), |b| numbers.of_rows(b, &self.partition_by))).collect();
+        let of_rows: Result<Vec<_>, CompactError> = batches
+            .iter()
+            .map(|batch| batch.map_or(Ok(Vec::new()), |b| numbers.of_rows(b, &self.partition_by)))
+            .collect();
         let of_rows = of_rows?;
         let mut partitions: Vec<Vec<u32>> = vec![Vec::new(); numbers.numbers.len()];
         for row in rows {
