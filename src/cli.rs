@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use millrace_compactor::compact::HoldAt;
 use millrace_loadgen::Slice;
 use millrace_scenarios::{ByteSize, Span};
 
@@ -131,6 +132,12 @@ pub(crate) struct CompactArgs {
     /// Also write run.json and report.html into this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Objects in a commit at most.
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) batch_objects: Option<usize>,
+    /// For tests: wait at this point of the protocol to be killed.
+    #[arg(long, hide = true, value_name = "POINT[:N]")]
+    pub(crate) hold_at: Option<HoldAt>,
 }
 
 #[derive(Debug, Args)]

@@ -110,6 +110,19 @@ pub enum CompactError {
         /// The first difference.
         difference: String,
     },
+    /// The table's rows were made by other rules than the scenario's.
+    #[error(
+        "{table} was written with other rules ({manifest}): {change}; give [table] the rules it had, or compact the \
+         lake into another location"
+    )]
+    OtherRules {
+        /// The table.
+        table: String,
+        /// The manifest that has the rules.
+        manifest: String,
+        /// What is different.
+        change: String,
+    },
     /// A store refused a request.
     #[error("{path}: {source}")]
     Object {
@@ -204,7 +217,7 @@ impl CompactError {
     pub const fn is_configuration(&self) -> bool {
         match self {
             Self::Store(error) => error.is_configuration(),
-            Self::Schema(_) | Self::OtherSchema { .. } => true,
+            Self::Schema(_) | Self::OtherSchema { .. } | Self::OtherRules { .. } => true,
             _ => false,
         }
     }

@@ -12,5 +12,7 @@ mod lake;
 mod passes;
 #[path = "it/query.rs"]
 mod query;
+#[path = "it/reader.rs"]
+mod reader;
 #[path = "it/support.rs"]
 mod support;

@@ -17,6 +17,7 @@ use deltalake::{
 };
 use serde_json::Value;
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::{
     error::CompactError,
@@ -38,8 +39,10 @@ pub(super) struct Table {
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Committed {
-    /// The table holds it, by this call or by one whose answer was lost.
+    /// The table holds it by this call, also when its answer was lost.
     Yes,
+    /// The table holds the same number by another call.
+    ByAnother,
     /// The table does not hold it and has changed since it was read.
     Overtaken,
 }
@@ -117,10 +120,12 @@ impl Table {
         sequence: u64,
         actions: Vec<Action>,
         operation: DeltaOperation,
-        metadata: HashMap<String, Value>,
+        mut metadata: HashMap<String, Value>,
         now_us: u64,
         lose_the_answer: bool,
     ) -> Result<Committed, CompactError> {
+        let mark = Uuid::new_v4().to_string();
+        metadata.insert("millrace.commit".to_owned(), Value::String(mark.clone()));
         let version = i64::try_from(sequence).unwrap_or(i64::MAX);
         let now_ms = i64::try_from(now_us / 1_000).ok();
         let properties = CommitProperties::default()
@@ -149,10 +154,27 @@ impl Table {
                     }
                     return Ok(Committed::Overtaken);
                 }
+                if !self.holds(&mark, before + 1).await? {
+                    return Ok(Committed::ByAnother);
+                }
             }
         }
         durable::sync(&self.place, vec![log_path(&self.place, self.state.version())]).await?;
         Ok(Committed::Yes)
+    }
+}
+
+impl Table {
+    /// Whether one of the log's entries from version `first` on carries the mark.
+    async fn holds(&self, mark: &str, first: u64) -> Result<bool, CompactError> {
+        for version in first..=self.state.version() {
+            let entry = self.log_store.read_commit_entry(version).await;
+            let entry = entry.map_err(|e| CompactError::delta(self.url(), e))?;
+            if entry.is_some_and(|entry| String::from_utf8_lossy(&entry).contains(mark)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
