@@ -44,6 +44,7 @@ mod config;
 pub(crate) mod discover;
 mod encoding;
 mod existing;
+pub mod maintain;
 mod manifest;
 pub mod quarantine;
 mod report;

@@ -6,8 +6,14 @@
 
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/faults.rs"]
+mod faults;
+#[path = "it/faulty.rs"]
+mod faulty;
 #[path = "it/lake.rs"]
 mod lake;
+#[path = "it/maintain.rs"]
+mod maintain;
 #[path = "it/passes.rs"]
 mod passes;
 #[path = "it/query.rs"]

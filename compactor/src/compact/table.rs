@@ -120,19 +120,41 @@ impl Table {
         sequence: u64,
         actions: Vec<Action>,
         operation: DeltaOperation,
-        mut metadata: HashMap<String, Value>,
+        metadata: HashMap<String, Value>,
         now_us: u64,
+        lose_the_answer: bool,
+    ) -> Result<Committed, CompactError> {
+        let version = i64::try_from(sequence).unwrap_or(i64::MAX);
+        let now_ms = i64::try_from(now_us / 1_000).ok();
+        let transaction = Transaction::new_with_last_update(&self.application, version, now_ms);
+        let properties = CommitProperties::default().with_application_transaction(transaction);
+        let committed = self.submit(properties, actions, operation, metadata, lose_the_answer).await?;
+        let is_there = committed == Committed::Overtaken && self.sequence().await? >= sequence;
+        Ok(if is_there { Committed::ByAnother } else { committed })
+    }
+
+    /// Commits a rewrite of files, which is no transaction of the compactor's, on top of the state that was read.
+    pub(super) async fn commit_rewrite(
+        &mut self,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        metadata: HashMap<String, Value>,
+    ) -> Result<Committed, CompactError> {
+        self.submit(CommitProperties::default(), actions, operation, metadata, false).await
+    }
+
+    /// Puts one log entry, as the version after the state that was read or not at all.
+    async fn submit(
+        &mut self,
+        properties: CommitProperties,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        mut metadata: HashMap<String, Value>,
         lose_the_answer: bool,
     ) -> Result<Committed, CompactError> {
         let mark = Uuid::new_v4().to_string();
         metadata.insert("millrace.commit".to_owned(), Value::String(mark.clone()));
-        let version = i64::try_from(sequence).unwrap_or(i64::MAX);
-        let now_ms = i64::try_from(now_us / 1_000).ok();
-        let properties = CommitProperties::default()
-            .with_metadata(metadata)
-            .with_max_retries(0)
-            .with_cleanup_expired_logs(Some(false))
-            .with_application_transaction(Transaction::new_with_last_update(&self.application, version, now_ms));
+        let properties = properties.with_metadata(metadata).with_max_retries(0).with_cleanup_expired_logs(Some(false));
         let outcome = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&self.state as &dyn TableReference), Arc::clone(&self.log_store), operation)
@@ -145,17 +167,14 @@ impl Table {
             // A refusal may mean that someone was faster, that the disk is full, or that the commit is in and only the
             // answer or a hook after it failed. The table knows.
             (Err(error), _) | (Ok(_), Some(error)) => {
-                warn!(%error, sequence, "the commit was answered with an error; reading the table again");
+                warn!(%error, "the commit was answered with an error; reading the table again");
                 let before = self.state.version();
                 self.refresh().await?;
-                if self.sequence().await? < sequence {
+                if !self.holds(&mark, before + 1).await? {
                     if self.state.version() == before {
                         return Err(CompactError::delta(self.url(), error));
                     }
                     return Ok(Committed::Overtaken);
-                }
-                if !self.holds(&mark, before + 1).await? {
-                    return Ok(Committed::ByAnother);
                 }
             }
         }
