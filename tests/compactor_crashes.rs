@@ -298,7 +298,10 @@ fn a_compactor_that_is_killed_anywhere_loses_nothing_and_doubles_nothing() {
             let mut command = world.compact(1 + draws.below(2));
             let what = match POINTS.get(point) {
                 Some(point) => {
-                    command.args(["--hold-at", &format!("{point}:{}", 1 + draws.below(2) * u64::from(*point != POINTS[0]))]);
+                    command.args([
+                        "--hold-at",
+                        &format!("{point}:{}", 1 + draws.below(2) * u64::from(*point != POINTS[0])),
+                    ]);
                     let mut child = command.spawn().unwrap();
                     let held = is_held(&mut child);
                     child.kill().unwrap();

@@ -124,7 +124,7 @@ impl Compactor {
             };
             let declared = TableSchema::declared(&compactor.config.spec)?;
             compactor.target = compactor.open_target(declared).await?;
-            if let Some((table, _)) = &compactor.target {
+            if let Some((table, _)) = &mut compactor.target {
                 compactor.committed = table.sequence().await?;
                 compactor.keep_rules().await?;
                 compactor.seen = Seen::load(&compactor.config.table, compactor.committed).await?;

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
+#[path = "it/cost.rs"]
+mod cost;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/faults.rs"]
@@ -16,6 +18,8 @@ mod lake;
 mod maintain;
 #[path = "it/passes.rs"]
 mod passes;
+#[path = "it/places.rs"]
+mod places;
 #[path = "it/query.rs"]
 mod query;
 #[path = "it/reader.rs"]

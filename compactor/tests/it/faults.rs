@@ -75,7 +75,10 @@ async fn whichever_request_fails_in_whichever_way_the_next_pass_ends_in_the_same
                 break;
             }
         }
-        println!("{fault:?}: {} requests, each failed in two passes; {survived} passes came through all the same", at - 1);
+        println!(
+            "{fault:?}: {} requests, each failed in two passes; {survived} passes came through all the same",
+            at - 1
+        );
         assert!(at > 30, "{fault:?}: only {at} requests");
     }
 }
@@ -149,7 +152,9 @@ async fn other_rules_on_a_table_are_refused_and_the_old_ones_go_on() {
     let world = World::new();
     put(&world, 0);
     world.pass(&spec).await;
-    for (other, word) in [(readings(Keep::Last, true), "dedup"), (Table { derive: derived_otherwise(), ..spec.clone() }, "derive")] {
+    for (other, word) in
+        [(readings(Keep::Last, true), "dedup"), (Table { derive: derived_otherwise(), ..spec.clone() }, "derive")]
+    {
         let refused = Compactor::open(world.config(&other).await).await;
         let error = refused.err().expect("other rules");
         assert!(error.is_configuration(), "{error}");

@@ -100,4 +100,3 @@ fn percent_decoded(path: &str) -> String {
     }
     String::from_utf8(bytes).unwrap()
 }
-

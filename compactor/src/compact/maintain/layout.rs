@@ -43,7 +43,8 @@ impl Layout {
         for file in files {
             *partitions.entry(&file.partition).or_default() += file.bytes;
         }
-        let largest = partitions.iter().max_by_key(|(_, bytes)| **bytes).map(|(name, bytes)| ((*name).to_owned(), *bytes));
+        let largest =
+            partitions.iter().max_by_key(|(_, bytes)| **bytes).map(|(name, bytes)| ((*name).to_owned(), *bytes));
         Self {
             files: files.len() as u64,
             bytes: files.iter().map(|file| file.bytes).sum(),
@@ -71,7 +72,9 @@ impl Layout {
         let (name, largest) = &self.largest_partition;
         if self.partitions > 2 && *largest > SKEW * self.median_partition_bytes.max(1) {
             let times = largest / self.median_partition_bytes.max(1);
-            advice.push(format!("the partition {name} is {times} times the middle one: partition by something more even"));
+            advice.push(format!(
+                "the partition {name} is {times} times the middle one: partition by something more even"
+            ));
         }
         if self.partitions > MANY_PARTITIONS && self.median_partition_bytes < SMALL_PARTITION_BYTES {
             advice.push(format!(

@@ -119,7 +119,9 @@ impl Lease {
 
     fn bytes(&self) -> Result<Bytes, CompactError> {
         let bytes = serde_json::to_vec_pretty(&self.held);
-        bytes.map(Bytes::from).map_err(|e| CompactError::Manifest { path: self.path().to_string(), reason: e.to_string() })
+        bytes
+            .map(Bytes::from)
+            .map_err(|e| CompactError::Manifest { path: self.path().to_string(), reason: e.to_string() })
     }
 }
 
@@ -140,7 +142,8 @@ fn path(table: &Location, number: u64) -> Path {
 /// The highest number there is; 0 when there is none.
 async fn newest(table: &Location) -> Result<u64, CompactError> {
     let folder = table.path(FOLDER);
-    let names: Vec<_> = table.store.list(Some(&folder)).try_collect().await.map_err(|e| CompactError::object(&folder, e))?;
+    let names: Vec<_> =
+        table.store.list(Some(&folder)).try_collect().await.map_err(|e| CompactError::object(&folder, e))?;
     let number = |path: &Path| path.filename()?.strip_suffix(".json")?.parse().ok();
     Ok(names.iter().filter_map(|meta| number(&meta.location)).max().unwrap_or(0))
 }

@@ -91,7 +91,9 @@ impl fmt::Display for OptimizeReport {
                 )?;
                 match done.groups_overtaken {
                     0 => Ok(()),
-                    groups => writeln!(f, "{groups} groups were changed by someone else meanwhile and left as they are"),
+                    groups => {
+                        writeln!(f, "{groups} groups were changed by someone else meanwhile and left as they are")
+                    }
                 }
             }
         }
@@ -175,7 +177,8 @@ fn facts(table: &Table, target_bytes: u64) -> Result<Vec<Facts>, CompactError> {
         .iter()
         .map(|view| {
             let values = view.partition_values_map();
-            let value = |name: &String| values.get(name).and_then(Option::as_deref).unwrap_or("__HIVE_DEFAULT_PARTITION__");
+            let value =
+                |name: &String| values.get(name).and_then(Option::as_deref).unwrap_or("__HIVE_DEFAULT_PARTITION__");
             let partition: Vec<String> = columns.iter().map(|name| format!("{name}={}", value(name))).collect();
             #[expect(deprecated, reason = "the one way to a file's tags")]
             let tags = view.add_action().tags.unwrap_or_default();
@@ -221,7 +224,8 @@ async fn write(
         let mut added = out.close().await.map_err(|e| CompactError::delta(table.url(), e))?;
         let written = rows_of(&added)?;
         if i64::try_from(rows).ok() != Some(written) || (group.rows > 0 && group.rows != rows) {
-            let reason = format!("{} rows by the log, {rows} read, {written} written in {}", group.rows, group.partition);
+            let reason =
+                format!("{} rows by the log, {rows} read, {written} written in {}", group.rows, group.partition);
             return Err(CompactError::Audit { table: table.url(), reason });
         }
         for add in &mut added {
@@ -256,11 +260,10 @@ async fn commit(
         if rewrites.is_empty() {
             return Ok(());
         }
-        let removes = rewrites.iter().flat_map(|rewrite| &rewrite.inputs).map(|file| {
-            let mut remove = file.remove.clone();
-            remove.data_change = false;
-            Action::Remove(remove)
-        });
+        // They say `dataChange`, although no row changes: delta-rs passes over removes that do not, and a delete that began
+        // before this commit would bring the rows back. What is added does not say it, so a stream reads no row again.
+        let removes =
+            rewrites.iter().flat_map(|rewrite| &rewrite.inputs).map(|file| Action::Remove(file.remove.clone()));
         let adds = rewrites.iter().flat_map(|rewrite| &rewrite.added).cloned().map(Action::Add);
         let actions: Vec<Action> = removes.chain(adds).collect();
         let target_size = i64::try_from(target_bytes).unwrap_or(i64::MAX);

@@ -8,12 +8,7 @@ use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use super::{Size, existing, lease::Lease};
-use crate::{
-    clock::Clock,
-    compact::table::Table,
-    error::CompactError,
-    store::Location,
-};
+use crate::{clock::Clock, compact::table::Table, error::CompactError, store::Location};
 
 /// What a vacuum found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +31,9 @@ pub struct VacuumReport {
 impl fmt::Display for VacuumReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.missing.iter().try_for_each(|path| writeln!(f, "missing: the table names {path}, which is not there"))?;
-        self.files.iter().try_for_each(|path| writeln!(f, "{} {path}", if self.deleted { "deleted" } else { "delete" }))?;
+        self.files
+            .iter()
+            .try_for_each(|path| writeln!(f, "{} {path}", if self.deleted { "deleted" } else { "delete" }))?;
         let (files, bytes) = (self.files.len(), Size(self.bytes));
         if self.deleted {
             writeln!(f, "{files} files ({bytes}) and {} log entries deleted", self.log_entries)?;
