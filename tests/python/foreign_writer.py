@@ -2,17 +2,18 @@
 
 usage: foreign_writer.py TABLE MILLRACE LAKE SCENARIO
 
-First a delete that was begun before an optimize and is committed after it. Then appends and deletes as fast as they go,
-while two compactors and an optimize run. At the end: what this writer put in and left in, and what the table holds.
+First a delete that was begun before an optimize and is committed after it. Then appends and deletes, some in a second, while
+two compactors and one optimize after the other run. At the end: what this writer put in and left in, and what the table holds.
 """
 
 import datetime
 import json
 import subprocess
 import sys
+import time
 
 import deltalake
-import pyarrow
+import polars
 from deltalake.exceptions import CommitFailedError
 
 table, millrace, lake, scenario = sys.argv[1:5]
@@ -22,8 +23,8 @@ compact = [millrace, "compact", scenario, "--lake", lake, "--table", table, "--b
 
 def held():
     """The rows: id and seq, sorted."""
-    rows = deltalake.DeltaTable(table).to_pyarrow_table(columns=["id", "seq"])
-    return sorted(zip(rows["id"].to_pylist(), rows["seq"].to_pylist()))
+    rows = polars.read_delta(table)
+    return sorted(zip(rows["id"].to_list(), rows["seq"].to_list()))
 
 
 def row(number):
@@ -33,16 +34,8 @@ def row(number):
 
 
 def append(numbers):
-    schema = pyarrow.schema(
-        [
-            ("at", pyarrow.timestamp("us", "UTC")),
-            ("city", pyarrow.string()),
-            ("id", pyarrow.string()),
-            ("seq", pyarrow.int64()),
-            ("date", pyarrow.string()),
-        ]
-    )
-    rows = pyarrow.Table.from_pylist([row(number) for number in numbers], schema=schema)
+    rows = polars.DataFrame([row(number) for number in numbers])
+    rows = rows.with_columns(polars.col("at").cast(polars.Datetime("us", "UTC")))
     deltalake.write_deltalake(table, rows, mode="append")
 
 
@@ -92,6 +85,7 @@ while number < 24 or any(process.poll() is None for process in running):
     except CommitFailedError:
         conflicts += 1
     number += 2
+    time.sleep(0.2)
 maintaining.wait()
 errors = [process.stderr.read().decode() for process in running if process.wait() != 0]
 print(

@@ -167,8 +167,9 @@ async fn whichever_request_of_an_optimize_fails_no_row_is_lost_or_doubled() {
     let hours = Arc::new(AtomicU64::new(0));
     let later = Arc::clone(&hours);
     let clock = Clock::new(move || Clock::system().now_us() + later.load(Ordering::Relaxed) * 3_600_000_000);
+    let every = std::env::var_os("MILLRACE_FAULTS").is_some();
     for fault in [Fault::Refused, Fault::AnswerLost, Fault::Gone] {
-        for at in 1.. {
+        for at in (1..).step_by(if every { 1 } else { 4 }) {
             hours.fetch_add(1, Ordering::Relaxed);
             for object in 0..2 {
                 let name = format!("{fault:?}-{at}-{object}");
