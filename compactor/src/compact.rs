@@ -68,7 +68,7 @@ use workers::Workers;
 use table::{Committed, Table};
 
 /// Times a commit is prepared anew when others write to the table as well.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 20;
 
 /// How one attempt at a commit ended.
 enum Attempt {

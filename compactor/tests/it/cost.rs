@@ -110,7 +110,8 @@ async fn a_hundred_thousand_taken_objects_are_passed_over_with_a_few_requests() 
     let (took, counts) = (started.elapsed(), store.counts());
     println!("100,000 taken objects passed over in {took:?} with {} requests: {counts:?}", requests(&store));
     assert_eq!((report.objects, report.commits), (0, 0));
-    assert!(requests(&store) <= 40, "{counts:?}");
+    // Ten manifests, and the eleven entries of a log without a checkpoint, which opening reads three times.
+    assert!(requests(&store) <= 60, "{counts:?}");
 }
 
 /// Ten thousand commits; prints what they took. Run with `--ignored`.
