@@ -108,7 +108,12 @@ impl TableWriter {
     }
 
     /// A writer whose files end at this size instead of the table's.
-    pub(super) fn sized(log_store: &LogStoreRef, state: &DeltaTableState, schema: SchemaRef, target_bytes: u64) -> Self {
+    pub(super) fn sized(
+        log_store: &LogStoreRef,
+        state: &DeltaTableState,
+        schema: SchemaRef,
+        target_bytes: u64,
+    ) -> Self {
         let partition_by = state.metadata().partition_columns().to_vec();
         let in_files = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned();
         let in_files = Arc::new(Schema::new(in_files.collect::<Vec<_>>()));
