@@ -4,13 +4,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
+#[path = "it/cost.rs"]
+mod cost;
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/faults.rs"]
+mod faults;
+#[path = "it/faulty.rs"]
+mod faulty;
 #[path = "it/lake.rs"]
 mod lake;
+#[path = "it/maintain.rs"]
+mod maintain;
 #[path = "it/passes.rs"]
 mod passes;
+#[path = "it/places.rs"]
+mod places;
 #[path = "it/query.rs"]
 mod query;
+#[path = "it/reader.rs"]
+mod reader;
 #[path = "it/support.rs"]
 mod support;
