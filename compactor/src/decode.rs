@@ -2,9 +2,9 @@
 //!
 //! Firehose writes records as it was handed them: with or without newlines between, with CRLF, a BOM, blank lines, over
 //! several lines. A record here is therefore whatever object starts at the next `{`, not a line. What cannot be read is
-//! cut out up to the next line that can start a record, so that one bad record costs no record on another line. Where
-//! records follow each other without a newline, the piece runs to the end of the line: a fault of syntax there costs the
-//! records behind it on that line, which are one piece in quarantine, its bytes kept up to [`RAW_LIMIT`].
+//! cut out up to the next place where a record can start: the next line, or on the same line a brace that can be no part
+//! of what is broken (it opens with a name, and no colon, comma or bracket stands before it) and from which a record can
+//! be read. So one bad record costs none of its neighbours, whether newlines stand between them or nothing.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 mod bad;
 mod columns;
+mod frame;
 mod inflate;
 mod json;
 #[cfg(test)]
@@ -23,7 +24,9 @@ pub use bad::{BadLine, RAW_LIMIT, Reason};
 pub(crate) use time::timestamp_us;
 
 use crate::{error::CompactError, schema::TableSchema};
+use bad::Place;
 use columns::Columns;
+use frame::{End, Follows, Frame};
 use inflate::{GZIP_MAGIC, Input, Read1};
 use json::{Fault, Scratch};
 
@@ -101,8 +104,8 @@ impl Decoder {
     ) -> Result<ObjectReport, CompactError> {
         self.buffer.clear();
         let magic = bytes.starts_with(&GZIP_MAGIC);
-        if object.ends_with(".gz") && !magic && !bytes.is_empty() {
-            let bad = BadLine::new(object, (1, 0), Reason::NotGzip, &bytes);
+        if object.ends_with(".gz") && !magic && !bytes.is_empty() && !looks_like_records(&bytes) {
+            let bad = BadLine::new(object, Place::FIRST, Reason::NotGzip, &bytes);
             let report = ObjectReport { lines: 1, bad: 1, raw_bytes: bytes.len() as u64, ..ObjectReport::default() };
             let chunk = self.chunk(Vec::new(), Vec::new(), vec![bad])?;
             return sink(chunk).map(|()| report);
@@ -112,7 +115,7 @@ impl Decoder {
         loop {
             let want = self.buffer.len().clamp(READ_BYTES, READ_BYTES_MOST);
             let held = self.buffer.len();
-            let read = input.read(&mut self.buffer, want);
+            let read = input.read(&mut self.buffer, want, &mut |at| frame.member_starts(at));
             frame.report.raw_bytes += (self.buffer.len() - held) as u64;
             frame.end = match read {
                 Read1::More => End::Open,
@@ -124,7 +127,8 @@ impl Decoder {
             match read {
                 Read1::More => {}
                 Read1::End { garbage: Some(at) } => {
-                    let tail = BadLine::new(object, (frame.line, at as u64), Reason::NotGzip, &bytes[at..]);
+                    let place = Place { member: 0, line: frame.line, offset: at as u64 };
+                    let tail = BadLine::new(object, place, Reason::NotGzip, &bytes[at..]);
                     frame.bad.push(tail);
                     break;
                 }
@@ -141,7 +145,7 @@ impl Decoder {
     /// A damaged stream: earlier bytes may be wrong too without looking wrong, so the whole object is one bad piece.
     fn give_up(&mut self, bytes: &Bytes, object: &str) -> ObjectReport {
         self.columns = Columns::new(&self.schema);
-        let bad = BadLine::new(object, (1, 0), Reason::CorruptGzip, bytes);
+        let bad = BadLine::new(object, Place::FIRST, Reason::CorruptGzip, bytes);
         ObjectReport { lines: 1, bad: 1, corrupt: Some(bad), ..ObjectReport::default() }
     }
 
@@ -153,7 +157,8 @@ impl Decoder {
     ) -> Result<(), CompactError> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut at = 0;
-        while let Some(start) = frame.skip_long(&buffer, at) {
+        frame.hope = None;
+        while let Some(start) = self.skip_long(&buffer, at, frame) {
             at = frame.blank(&buffer, start);
             let Some(next) = self.step(&buffer, at, frame) else { break };
             frame.taken_bytes += next - at;
@@ -173,55 +178,92 @@ impl Decoder {
     /// Takes one record, good or bad, that starts at `start`; returns where it ended, or `None` when it takes more bytes
     /// to say.
     fn step(&mut self, buffer: &[u8], start: usize, frame: &mut Frame<'_>) -> Option<usize> {
-        let first = *buffer.get(start)?;
-        if first != b'{' {
-            let (end, next) = frame.line_end(buffer, start)?;
-            let text = &buffer[start..end];
+        if *buffer.get(start)? != b'{' {
+            let piece = self.piece(buffer, start, frame)?;
+            let text = &buffer[start..piece.end];
             let reason = if json::is_value(text) { Reason::NotObject } else { not_json(text) };
-            frame.bad_piece(buffer, start, end, reason);
-            return Some(frame.pass(buffer, start, next));
+            frame.bad_piece(buffer, start, piece.end, reason);
+            return Some(frame.pass(buffer, start, piece.next));
         }
-        let outcome = json::object(buffer, start, &mut self.columns, &mut self.scratch);
-        let ended = match outcome {
-            Ok(end) | Err(Fault::WrongType { end, .. }) => {
-                frame.ends_cleanly(buffer, end).map(|clean| clean.then_some(end))
-            }
+        let mut outcome = json::object(buffer, start, &mut self.columns, &mut self.scratch);
+        let whole = match outcome {
+            Ok(end) | Err(Fault::WrongType { end, .. }) => match frame.follows(buffer, end) {
+                Some(Follows::Boundary) => Some(Some(end)),
+                Some(Follows::More) => Some(None),
+                Some(Follows::Junk) => {
+                    self.columns.drop_row();
+                    let piece = self.piece(buffer, end, frame)?;
+                    // More records on the line: they are not told apart by lines, and this one is not part of the junk.
+                    outcome = json::object(buffer, start, &mut self.columns, &mut self.scratch);
+                    Some(piece.is_resumed.then_some(end))
+                }
+                None => None,
+            },
             Err(Fault::Incomplete) if frame.end == End::Open => None,
             Err(_) => Some(None),
         };
-        let Some(ended) = ended else {
+        let Some(Some(end)) = whole else {
             self.columns.drop_row();
-            return None;
+            whole?;
+            let piece = self.piece(buffer, start, frame)?;
+            frame.bad_piece(buffer, start, piece.end, not_json(&buffer[start..piece.end]));
+            return Some(frame.pass(buffer, start, piece.next));
         };
-        match (ended, outcome) {
-            (Some(end), _) if end - start > RECORD_LIMIT => {
-                self.columns.drop_row();
-                frame.bad_piece(buffer, start, end, Reason::TooLong);
-                Some(frame.pass(buffer, start, end))
+        let reason = match outcome {
+            _ if end - start > RECORD_LIMIT => Some(Reason::TooLong),
+            _ if std::str::from_utf8(&buffer[start..end]).is_err() => Some(Reason::NotUtf8),
+            Err(Fault::WrongType { column, .. }) => {
+                Some(Reason::WrongType { column: self.schema.columns()[column].name.clone() })
             }
-            (Some(end), Ok(_)) if std::str::from_utf8(&buffer[start..end]).is_ok() => {
+            _ => None,
+        };
+        match reason {
+            None => {
                 self.columns.keep_row();
                 frame.row(start);
-                Some(frame.pass(buffer, start, end))
             }
-            (Some(end), outcome) => {
+            Some(reason) => {
                 self.columns.drop_row();
-                let reason = match outcome {
-                    Err(Fault::WrongType { column, .. }) if std::str::from_utf8(&buffer[start..end]).is_ok() => {
-                        Reason::WrongType { column: self.schema.columns()[column].name.clone() }
-                    }
-                    _ => Reason::NotUtf8,
-                };
                 frame.bad_piece(buffer, start, end, reason);
-                Some(frame.pass(buffer, start, end))
-            }
-            (None, _) => {
-                self.columns.drop_row();
-                let (end, next) = frame.broken_end(buffer, start)?;
-                frame.bad_piece(buffer, start, end, not_json(&buffer[start..end]));
-                Some(frame.pass(buffer, start, next))
             }
         }
+        Some(frame.pass(buffer, start, end))
+    }
+
+    /// Where the bad piece that starts at `start` ends: at the end of its line, or before on that line where a record can
+    /// be read whose brace cannot be a part of what is broken. A broken record that goes on over more lines takes them
+    /// along. `None` when it takes more bytes to say.
+    fn piece(&mut self, buffer: &[u8], start: usize, frame: &mut Frame<'_>) -> Option<Piece> {
+        let line = frame.broken_end(buffer, start);
+        let limit = line.map_or(buffer.len(), |(end, _)| end);
+        let mut at = start + 1;
+        while let Some(found) = json::next_start(buffer, at, limit) {
+            let outcome = json::object(buffer, found, &mut self.columns, &mut self.scratch);
+            self.columns.drop_row();
+            let is_record = match outcome {
+                Ok(end) | Err(Fault::WrongType { end, .. }) => frame.follows(buffer, end).map(|f| f != Follows::More),
+                Err(Fault::Incomplete) if frame.end == End::Open => None,
+                Err(_) => Some(false),
+            };
+            match is_record {
+                Some(true) => return Some(Piece { end: found, next: found, is_resumed: true }),
+                Some(false) => at = found + 1,
+                None => {
+                    frame.hope = Some(found);
+                    return None;
+                }
+            }
+        }
+        line.map(|(end, next)| Piece { end, next, is_resumed: false })
+    }
+
+    /// Passes the rest of a record that is too long; `None` while it has not ended.
+    fn skip_long(&mut self, buffer: &[u8], at: usize, frame: &mut Frame<'_>) -> Option<usize> {
+        if !frame.is_long() || at >= buffer.len() {
+            return (!frame.is_long() || frame.end != End::Open).then(|| frame.end_long(buffer, at, at));
+        }
+        let piece = self.piece(buffer, at, frame)?;
+        Some(frame.end_long(buffer, at, piece.end))
     }
 
     fn flush(
@@ -250,161 +292,26 @@ pub(crate) fn head(bytes: Bytes, limit: usize) -> Vec<u8> {
     let gzip = bytes.starts_with(&GZIP_MAGIC);
     let mut input = Input::new(bytes, gzip);
     let mut text = Vec::new();
-    input.read(&mut text, limit);
+    input.read(&mut text, limit, &mut |_| {});
     if text.starts_with(&BOM) { text.split_off(BOM.len()) } else { text }
+}
+
+/// Whether an object that is named `.gz` and is none can be read as what it is: text, put there without compression.
+fn looks_like_records(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix(&BOM).unwrap_or(bytes);
+    text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
+/// Where a bad piece ends.
+struct Piece {
+    /// Behind its last byte.
+    end: usize,
+    /// Where to go on.
+    next: usize,
+    /// Whether a record follows on its line.
+    is_resumed: bool,
 }
 
 fn not_json(text: &[u8]) -> Reason {
     if std::str::from_utf8(text).is_err() { Reason::NotUtf8 } else { Reason::NotJson }
-}
-
-/// Whether more bytes are to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Open,
-    Whole,
-    Truncated,
-}
-
-/// Where in the object the decoder is, and what it has found there.
-#[derive(Debug)]
-struct Frame<'a> {
-    object: &'a str,
-    end: End,
-    /// Offset of the buffer's first byte.
-    base: u64,
-    /// Line of the byte that is looked at next.
-    line: u64,
-    /// A record that is too long and whose end has not come yet.
-    long: Option<BadLine>,
-    tail_told: bool,
-    lines: Vec<u64>,
-    offsets: Vec<u64>,
-    bad: Vec<BadLine>,
-    /// Bytes of records taken since the last chunk was handed on.
-    taken_bytes: usize,
-    report: ObjectReport,
-}
-
-impl<'a> Frame<'a> {
-    fn new(object: &'a str) -> Self {
-        Self {
-            object,
-            end: End::Open,
-            base: 0,
-            line: 1,
-            long: None,
-            tail_told: false,
-            lines: Vec::new(),
-            offsets: Vec::new(),
-            bad: Vec::new(),
-            taken_bytes: 0,
-            report: ObjectReport::default(),
-        }
-    }
-
-    /// Counts the lines that end in `from..to`, and gives `to` back.
-    fn pass(&mut self, buffer: &[u8], from: usize, to: usize) -> usize {
-        self.line += buffer[from..to].iter().filter(|b| **b == b'\n').count() as u64;
-        to
-    }
-
-    /// Passes what is between records.
-    fn blank(&mut self, buffer: &[u8], mut at: usize) -> usize {
-        if self.base == 0 && at == 0 && buffer.starts_with(&BOM) {
-            at = BOM.len();
-        }
-        while let Some(b' ' | b'\t' | b'\r' | b'\n') = buffer.get(at) {
-            self.line += u64::from(buffer[at] == b'\n');
-            at += 1;
-        }
-        at
-    }
-
-    /// Whether only the end of the line or another record follows an object; `None` when the buffer does not say.
-    fn ends_cleanly(&self, buffer: &[u8], mut at: usize) -> Option<bool> {
-        while let Some(b' ' | b'\t' | b'\r') = buffer.get(at) {
-            at += 1;
-        }
-        match buffer.get(at) {
-            Some(byte) => Some(matches!(byte, b'\n' | b'{')),
-            None if self.end == End::Open => None,
-            None => Some(true),
-        }
-    }
-
-    /// The end of the line without its line break, and where the next one starts.
-    fn line_end(&self, buffer: &[u8], start: usize) -> Option<(usize, usize)> {
-        match buffer[start..].iter().position(|b| *b == b'\n') {
-            Some(length) => {
-                let end = start + length;
-                Some((if buffer[end - usize::from(end > start)] == b'\r' { end - 1 } else { end }, end + 1))
-            }
-            None if self.end == End::Open => None,
-            None => Some((buffer.len(), buffer.len())),
-        }
-    }
-
-    /// The end of a broken record: that of its line, and of the lines after it that can only continue one.
-    fn broken_end(&self, buffer: &[u8], start: usize) -> Option<(usize, usize)> {
-        let (mut end, mut next) = self.line_end(buffer, start)?;
-        loop {
-            match buffer.get(next) {
-                Some(b' ' | b'\t' | b'}' | b']') => (end, next) = self.line_end(buffer, next)?,
-                None if self.end == End::Open => return None,
-                _ => return Some((end, next)),
-            }
-        }
-    }
-
-    fn row(&mut self, start: usize) {
-        self.lines.push(self.line);
-        self.offsets.push(self.base + start as u64);
-    }
-
-    fn bad_piece(&mut self, buffer: &[u8], start: usize, end: usize, reason: Reason) {
-        let cut = self.end == End::Truncated && end == buffer.len();
-        self.tail_told |= cut;
-        let reason = if cut { Reason::TruncatedGzip } else { reason };
-        let place = (self.line, self.base + start as u64);
-        self.bad.push(BadLine::new(self.object, place, reason, &buffer[start..end]));
-    }
-
-    /// Passes the rest of a record that is too long; `None` while its line has not ended.
-    fn skip_long(&mut self, buffer: &[u8], at: usize) -> Option<usize> {
-        let Some(long) = &mut self.long else { return Some(at) };
-        let newline = buffer[at..].iter().position(|b| *b == b'\n');
-        let end = newline.map_or(buffer.len(), |length| at + length);
-        long.length += (end - at) as u64;
-        if newline.is_none() && self.end == End::Open {
-            return None;
-        }
-        self.tail_told |= newline.is_none() && self.end == End::Truncated;
-        self.bad.extend(self.long.take());
-        Some(end)
-    }
-
-    /// How much of the buffer is done with when no more records can be told. A record beyond the limit starts being
-    /// thrown away here.
-    fn rest(&mut self, buffer: &[u8], at: usize) -> usize {
-        if self.long.is_some() {
-            return buffer.len();
-        }
-        let waiting = buffer.len() - at;
-        if waiting <= RECORD_LIMIT || self.end != End::Open {
-            return at;
-        }
-        let piece = BadLine::new(self.object, (self.line, self.base + at as u64), Reason::TooLong, &buffer[at..]);
-        self.pass(buffer, at, buffer.len());
-        self.long = Some(piece);
-        buffer.len()
-    }
-
-    /// The end of the object: a stream cut exactly between records is still cut, and says so.
-    fn close(&mut self) {
-        if self.end == End::Truncated && !self.tail_told {
-            let place = (self.line, self.report.raw_bytes);
-            self.bad.push(BadLine::new(self.object, place, Reason::TruncatedGzip, &[]));
-        }
-    }
 }

@@ -59,6 +59,8 @@ impl Reason {
 pub struct BadLine {
     /// The object's key.
     pub object: String,
+    /// Number of the gzip member that holds its first byte, from 1; 0 where there is none.
+    pub member: u64,
     /// Line of its first byte, from 1.
     pub line: u64,
     /// Byte offset of its first byte after decompression; in the object itself for `not_gzip` and `corrupt_gzip`.
@@ -71,12 +73,26 @@ pub struct BadLine {
     pub raw: Vec<u8>,
 }
 
+/// Where a piece starts; see [`BadLine`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) member: u64,
+    pub(super) line: u64,
+    pub(super) offset: u64,
+}
+
+impl Place {
+    /// The first byte of an object as it lies in the lake.
+    pub(super) const FIRST: Self = Self { member: 0, line: 1, offset: 0 };
+}
+
 impl BadLine {
-    pub(super) fn new(object: &str, (line, offset): (u64, u64), reason: Reason, bytes: &[u8]) -> Self {
+    pub(super) fn new(object: &str, place: Place, reason: Reason, bytes: &[u8]) -> Self {
         Self {
             object: object.to_owned(),
-            line,
-            offset,
+            member: place.member,
+            line: place.line,
+            offset: place.offset,
             length: bytes.len() as u64,
             reason,
             raw: bytes[..bytes.len().min(RAW_LIMIT)].to_vec(),

@@ -355,3 +355,19 @@ impl Reader<'_> {
 pub(super) fn is_value(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
+
+/// The next brace in `from..limit` that may start a record and can be no part of a broken one before it: a name follows,
+/// which no string can hold, and nothing stands before it that an object inside another has before it.
+pub(super) fn next_start(text: &[u8], from: usize, limit: usize) -> Option<usize> {
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+    let mut at = from;
+    loop {
+        let found = at + text.get(at..limit)?.iter().position(|byte| *byte == b'{')?;
+        let after = text[found + 1..].iter().find(|byte| !is_space(byte));
+        let before = text[..found].iter().rfind(|byte| !is_space(byte));
+        if matches!(after, Some(b'"') | None) && before.is_some_and(|byte| !matches!(byte, b':' | b',' | b'[')) {
+            return Some(found);
+        }
+        at = found + 1;
+    }
+}
