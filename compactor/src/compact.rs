@@ -123,7 +123,7 @@ impl Compactor {
         let place = &self.config.table;
         let table = match (Table::open(place).await?, &schema) {
             (Some(table), _) => table,
-            (None, Some(schema)) => Table::open_or_create(place, schema.delta_fields(), schema.partition_by()).await?,
+            (None, Some(schema)) => Table::open_or_create(place, schema.delta_fields()?, schema.partition_by()).await?,
             (None, None) => return Ok(None),
         };
         let state = &table.state;

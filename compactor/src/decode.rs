@@ -16,6 +16,9 @@ mod columns;
 mod frame;
 mod inflate;
 mod json;
+mod lines;
+mod nested;
+mod path;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -29,6 +32,8 @@ use columns::Columns;
 use frame::{End, Follows, Frame};
 use inflate::{GZIP_MAGIC, Input, Read1};
 use json::{Fault, Scratch};
+use lines::{LineFault, Lines};
+use millrace_scenarios::NewColumns;
 
 /// Bytes read at a time, ...
 const READ_BYTES: usize = 512 << 10;
@@ -81,13 +86,18 @@ pub struct Decoder {
     columns: Columns,
     scratch: Scratch,
     buffer: Vec<u8>,
+    /// How lines of fields are written, where records are no JSON.
+    lines: Option<Lines>,
+    /// A quoted field's text.
+    bare: Vec<u8>,
 }
 
 impl Decoder {
     /// A decoder for records of this schema.
     #[must_use]
     pub fn new(schema: Arc<TableSchema>) -> Self {
-        Self { columns: Columns::new(&schema), schema, scratch: Scratch::default(), buffer: Vec::new() }
+        let (columns, lines) = (Columns::new(&schema), Lines::new(schema.read()));
+        Self { schema, columns, scratch: Scratch::default(), buffer: Vec::new(), lines, bare: Vec::new() }
     }
 
     /// Decodes one object, gzip (any number of members) or plain, and hands its rows on chunk by chunk.
@@ -103,8 +113,10 @@ impl Decoder {
         sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
     ) -> Result<ObjectReport, CompactError> {
         self.buffer.clear();
+        self.columns.set_path(path::values(object, &self.schema));
         let magic = bytes.starts_with(&GZIP_MAGIC);
-        if object.ends_with(".gz") && !magic && !bytes.is_empty() && !looks_like_records(&bytes) {
+        if object.ends_with(".gz") && !magic && !bytes.is_empty() && self.lines.is_none() && !looks_like_records(&bytes)
+        {
             let bad = BadLine::new(object, Place::FIRST, Reason::NotGzip, &bytes);
             let report = ObjectReport { lines: 1, bad: 1, raw_bytes: bytes.len() as u64, ..ObjectReport::default() };
             let chunk = self.chunk(Vec::new(), Vec::new(), vec![bad])?;
@@ -121,8 +133,11 @@ impl Decoder {
                 Read1::More => End::Open,
                 Read1::End { .. } => End::Whole,
                 Read1::Truncated => End::Truncated,
-                Read1::Corrupt => return Ok(self.give_up(&bytes, object)),
+                Read1::Corrupt => return Ok(self.give_up(&bytes, object, Reason::CorruptGzip)),
             };
+            if !self.take_header(&mut frame) {
+                return Ok(self.give_up(&bytes, object, Reason::OtherHeader));
+            }
             self.scan(&mut frame, sink)?;
             match read {
                 Read1::More => {}
@@ -142,10 +157,10 @@ impl Decoder {
         Ok(frame.report)
     }
 
-    /// A damaged stream: earlier bytes may be wrong too without looking wrong, so the whole object is one bad piece.
-    fn give_up(&mut self, bytes: &Bytes, object: &str) -> ObjectReport {
+    /// An object whose rows may be wrong without looking wrong: all of it is one bad piece.
+    fn give_up(&mut self, bytes: &Bytes, object: &str, reason: Reason) -> ObjectReport {
         self.columns = Columns::new(&self.schema);
-        let bad = BadLine::new(object, Place::FIRST, Reason::CorruptGzip, bytes);
+        let bad = BadLine::new(object, Place::FIRST, reason, bytes);
         ObjectReport { lines: 1, bad: 1, corrupt: Some(bad), ..ObjectReport::default() }
     }
 
@@ -159,8 +174,13 @@ impl Decoder {
         let mut at = 0;
         frame.hope = None;
         while let Some(start) = self.skip_long(&buffer, at, frame) {
-            at = frame.blank(&buffer, start);
-            let Some(next) = self.step(&buffer, at, frame) else { break };
+            let spaces = self.lines.as_ref().is_none_or(Lines::skips_spaces);
+            at = frame.blank(&buffer, start, spaces);
+            let next = match self.lines.is_some() {
+                true => self.step_line(&buffer, at, frame),
+                false => self.step(&buffer, at, frame),
+            };
+            let Some(next) = next else { break };
             frame.taken_bytes += next - at;
             at = next;
             // No column can hold more text than was taken.
@@ -209,15 +229,73 @@ impl Decoder {
             frame.bad_piece(buffer, start, piece.end, not_json(&buffer[start..piece.end]));
             return Some(frame.pass(buffer, start, piece.next));
         };
-        let reason = match outcome {
-            _ if end - start > RECORD_LIMIT => Some(Reason::TooLong),
-            _ if std::str::from_utf8(&buffer[start..end]).is_err() => Some(Reason::NotUtf8),
-            Err(Fault::WrongType { column, .. }) => {
-                Some(Reason::WrongType { column: self.schema.columns()[column].name.clone() })
-            }
+        let wrong = match outcome {
+            Err(Fault::WrongType { column, .. }) => Some(column),
             _ => None,
         };
+        self.judge(buffer, (start, end), wrong, frame);
+        Some(frame.pass(buffer, start, end))
+    }
+
+    /// Takes the line of fields that starts at `start`; otherwise like [`Self::step`].
+    fn step_line(&mut self, buffer: &[u8], start: usize, frame: &mut Frame<'_>) -> Option<usize> {
+        buffer.get(start)?;
+        let lines = self.lines.as_ref()?;
+        let (line, _) = frame.line_end(buffer, start)?;
+        let outcome = lines.record(buffer, start, &mut self.columns, &mut self.bare);
+        let is_open = |end: usize| frame.end == End::Open && end + 1 >= buffer.len();
+        let (end, reason) = match outcome {
+            // A quoted field may have led beyond the line, to where more is to come.
+            Ok(end) | Err(LineFault::WrongType { end, .. } | LineFault::Count { end }) if is_open(end) => {
+                self.columns.drop_row();
+                return None;
+            }
+            Ok(end) | Err(LineFault::WrongType { end, .. }) => (end, None),
+            Err(LineFault::Incomplete) if frame.end == End::Open && buffer.len() - start <= RECORD_LIMIT => {
+                self.columns.drop_row();
+                return None;
+            }
+            Err(LineFault::Count { end }) => (end, Some(Reason::FieldCount)),
+            // The line is cut at its first break, which may be inside the quotes: the next one is read for itself.
+            Err(LineFault::Incomplete | LineFault::Quotes) => (line, Some(Reason::NotCsv)),
+        };
         match reason {
+            None => {
+                let wrong = match outcome {
+                    Err(LineFault::WrongType { column, .. }) => Some(column),
+                    _ => None,
+                };
+                self.judge(buffer, (start, end), wrong, frame);
+                Some(frame.pass(buffer, start, end))
+            }
+            Some(reason) => {
+                self.columns.drop_row();
+                let utf8 = std::str::from_utf8(&buffer[start..end]).is_ok();
+                frame.bad_piece(buffer, start, end, if utf8 { reason } else { Reason::NotUtf8 });
+                Some(frame.pass(buffer, start, end))
+            }
+        }
+    }
+
+    /// Keeps or drops the row that was read from `start..end`, where the value of the column `wrong` has another type.
+    fn judge(&mut self, buffer: &[u8], (start, end): (usize, usize), wrong: Option<usize>, frame: &mut Frame<'_>) {
+        let name = |column: usize| self.schema.columns()[column].name.clone();
+        let reason = if end - start > RECORD_LIMIT {
+            Some(Reason::TooLong)
+        } else if std::str::from_utf8(&buffer[start..end]).is_err() {
+            Some(Reason::NotUtf8)
+        } else if let Some(column) = wrong {
+            Some(Reason::WrongType { column: name(column) })
+        } else if let Err(column) = self.columns.agree_with_path() {
+            Some(Reason::PathConflict { column: name(column) })
+        } else if self.schema.read().new_columns == NewColumns::Quarantine {
+            self.columns.first_unknown().map(|field| Reason::NewColumn { column: field.to_owned() })
+        } else {
+            None
+        };
+        // What is cut off may look whole: the last field of a line, the last line of a quoted one.
+        let is_cut = self.lines.is_some() && frame.end == End::Truncated && end == buffer.len();
+        match reason.or(is_cut.then_some(Reason::TruncatedGzip)) {
             None => {
                 self.columns.keep_row();
                 frame.row(start);
@@ -227,13 +305,35 @@ impl Decoder {
                 frame.bad_piece(buffer, start, end, reason);
             }
         }
-        Some(frame.pass(buffer, start, end))
+    }
+
+    /// Passes the line that names the fields, where objects begin with one; false when it names others.
+    fn take_header(&mut self, frame: &mut Frame<'_>) -> bool {
+        if frame.is_begun {
+            return true;
+        }
+        let start = frame.blank(&self.buffer, 0, false);
+        let Some((end, next)) = frame.line_end(&self.buffer, start) else { return true };
+        frame.is_begun = true;
+        match self.lines.as_ref().and_then(|lines| lines.is_header(&self.buffer[start..end])) {
+            Some(true) => {
+                frame.pass(&self.buffer, start, next);
+                self.buffer.drain(..next);
+                frame.base += next as u64;
+                true
+            }
+            Some(false) => start == end && next == self.buffer.len(),
+            None => true,
+        }
     }
 
     /// Where the bad piece that starts at `start` ends: at the end of its line, or before on that line where a record can
     /// be read whose brace cannot be a part of what is broken. A broken record that goes on over more lines takes them
     /// along. `None` when it takes more bytes to say.
     fn piece(&mut self, buffer: &[u8], start: usize, frame: &mut Frame<'_>) -> Option<Piece> {
+        if self.lines.is_some() {
+            return frame.line_end(buffer, start).map(|(end, next)| Piece { end, next, is_resumed: false });
+        }
         let line = frame.broken_end(buffer, start);
         let limit = line.map_or(buffer.len(), |(end, _)| end);
         let mut at = start + 1;
@@ -310,6 +410,22 @@ struct Piece {
     next: usize,
     /// Whether a record follows on its line.
     is_resumed: bool,
+}
+
+/// Shows all of an object's text, after decompression, to `take`, which says how much of it it is done with; the rest is
+/// shown again with what follows, as long as it can be one record. What cannot be read ends it.
+pub(crate) fn text_of(bytes: Bytes, take: &mut dyn FnMut(&[u8]) -> usize) {
+    let gzip = bytes.starts_with(&GZIP_MAGIC);
+    let (mut input, mut text) = (Input::new(bytes, gzip), Vec::new());
+    loop {
+        let want = text.len().clamp(READ_BYTES, READ_BYTES_MOST);
+        let read = input.read(&mut text, want, &mut |_| {});
+        let done = take(&text).min(text.len());
+        text.drain(..done);
+        if read != Read1::More || text.len() > RECORD_LIMIT {
+            return;
+        }
+    }
 }
 
 fn not_json(text: &[u8]) -> Reason {

@@ -29,6 +29,8 @@ pub(super) struct Frame<'a> {
     pub(super) hope: Option<usize>,
     /// Where the text of each gzip member starts.
     members: Vec<u64>,
+    /// Whether the first line has been looked at.
+    pub(super) is_begun: bool,
     tail_told: bool,
     pub(super) lines: Vec<u64>,
     pub(super) offsets: Vec<u64>,
@@ -59,6 +61,7 @@ impl<'a> Frame<'a> {
             long: None,
             hope: None,
             members: Vec::new(),
+            is_begun: false,
             tail_told: false,
             lines: Vec::new(),
             offsets: Vec::new(),
@@ -74,12 +77,13 @@ impl<'a> Frame<'a> {
         to
     }
 
-    /// Passes what is between records.
-    pub(super) fn blank(&mut self, buffer: &[u8], mut at: usize) -> usize {
+    /// Passes what is between records: line breaks, and `spaces` where they mean nothing.
+    pub(super) fn blank(&mut self, buffer: &[u8], mut at: usize, spaces: bool) -> usize {
         loop {
             match buffer.get(at) {
                 Some(b'\n') => self.line += 1,
-                Some(b' ' | b'\t' | b'\r') => {}
+                Some(b'\r') => {}
+                Some(b' ' | b'\t') if spaces => {}
                 // Files that were put one behind the other bring one each.
                 Some(_) if buffer[at..].starts_with(&BOM) => at += BOM.len() - 1,
                 _ => return at,

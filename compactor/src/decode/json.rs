@@ -20,7 +20,7 @@ pub(super) enum Fault {
 }
 
 /// Largest integer up to which every whole `f64` is exact.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads the object that starts at `text[start]`, which must be `{`, into the current row of `columns`; returns the
 /// position after it. The row is neither kept nor dropped.
@@ -70,6 +70,10 @@ fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch:
         columns.set_null(column);
         return Ok(true);
     }
+    if columns.is_nested(column) {
+        reader.skip(&mut scratch.open)?;
+        return Ok(columns.set_nested(column, &text[start..reader.at]));
+    }
     match (columns.kind(column), first) {
         ((ColumnType::String, _), b'"') => {
             let string = reader.string()?;
@@ -117,12 +121,12 @@ fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch:
     Ok(true)
 }
 
-fn number(digits: &[u8]) -> Option<f64> {
+pub(super) fn number(digits: &[u8]) -> Option<f64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// An integer, also when it is written like `3.0` or `1e3`, as long as nothing is lost.
-fn integer(digits: &[u8], whole: bool) -> Option<i64> {
+pub(super) fn integer(digits: &[u8], whole: bool) -> Option<i64> {
     if whole {
         return std::str::from_utf8(digits).ok()?.parse().ok();
     }
