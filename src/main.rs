@@ -18,6 +18,7 @@ mod output;
 mod pace;
 mod place;
 mod progress;
+mod quarantine;
 mod query;
 mod report;
 mod run;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
             Command::Load(args) => run::run(args, run::Reach::Lake).await,
             Command::Merge { folders, out } => merge::merge(&folders, out.as_deref()),
             Command::Compact(args) => compact::compact(args).await,
+            Command::Quarantine(command) => quarantine::quarantine(command).await,
             Command::Query(args) => query::query(args).await,
             Command::Report { folder } => report::report(&folder),
             Command::Compare { a, b } => compare::compare(&a, &b),

@@ -309,14 +309,15 @@ impl Decoder {
 
     /// Passes the line that names the fields, where objects begin with one; false when it names others.
     fn take_header(&mut self, frame: &mut Frame<'_>) -> bool {
-        if frame.is_begun {
-            return true;
-        }
+        let Some(lines) = self.lines.as_ref().filter(|_| !frame.is_begun) else { return true };
+        let first_line = frame.line;
         let start = frame.blank(&self.buffer, 0, false);
+        let line = std::mem::replace(&mut frame.line, first_line);
         let Some((end, next)) = frame.line_end(&self.buffer, start) else { return true };
         frame.is_begun = true;
-        match self.lines.as_ref().and_then(|lines| lines.is_header(&self.buffer[start..end])) {
+        match lines.is_header(&self.buffer[start..end]) {
             Some(true) => {
+                frame.line = line;
                 frame.pass(&self.buffer, start, next);
                 self.buffer.drain(..next);
                 frame.base += next as u64;

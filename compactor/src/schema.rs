@@ -303,6 +303,11 @@ impl TableSchema {
             .collect()
     }
 
+    /// Record columns for the Delta log.
+    pub(crate) fn delta_fields_of(columns: &[Column]) -> Result<Vec<StructField>, CompactError> {
+        Self::new(columns.to_vec(), &Table::default())?.delta_fields()
+    }
+
     /// The table's columns and rules as text, for the fingerprint in a manifest.
     pub(crate) fn describe(&self) -> String {
         format!("{:?} {:?} {:?}", self.table.fields(), self.partition_by, self.dedup)

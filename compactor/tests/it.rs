@@ -6,11 +6,19 @@
 
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/forms.rs"]
+mod forms;
+#[path = "it/fuzz.rs"]
+mod fuzz;
 #[path = "it/lake.rs"]
 mod lake;
+#[path = "it/oracle.rs"]
+mod oracle;
 #[path = "it/passes.rs"]
 mod passes;
 #[path = "it/query.rs"]
 mod query;
+#[path = "it/replay.rs"]
+mod replay;
 #[path = "it/support.rs"]
 mod support;
