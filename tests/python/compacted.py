@@ -10,7 +10,7 @@ import pathlib
 import sys
 
 import deltalake
-import duckdb
+import polars
 
 lake, table, key = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
@@ -28,7 +28,7 @@ for path in sorted(p for p in lake.rglob("*") if p.is_file()):
         records.append(record)
 
 delta = deltalake.DeltaTable(table)
-rows = duckdb.arrow(delta.to_pyarrow_dataset().to_table()).fetch_arrow_table().to_pylist()
+rows = polars.read_delta(table).to_dicts()
 
 
 def same(value, cell):
@@ -49,17 +49,24 @@ def same(value, cell):
 
 
 differences = []
-records.sort(key=lambda record: str(record[key]))
-rows.sort(key=lambda row: str(row[key]))
-for record, row in zip(records, rows):
+by_key = {str(row[key]): row for row in rows}
+assert len(by_key) == len(rows), f"{key} is not unique"
+missing = 0
+for record in records:
+    row = by_key.get(str(record[key]))
+    if row is None:
+        missing += 1
+        continue
     for name in sorted(record.keys() | row.keys()):
         if not same(record.get(name), row.get(name)):
-            differences.append({"key": str(record[key]), "name": name, "value": str(record.get(name))[:200], "cell": str(row.get(name))[:200]})
+            value, cell = str(record.get(name))[:200], str(row.get(name))[:200]
+            differences.append({"key": str(record[key]), "name": name, "value": value, "cell": cell})
 print(
     json.dumps(
         {
             "records": len(records),
             "rows": len(rows),
+            "missing": missing,
             "differences": len(differences),
             "first": differences[:3],
             "protocol": [delta.protocol().min_reader_version, delta.protocol().min_writer_version],
