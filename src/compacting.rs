@@ -40,10 +40,11 @@ impl Compacting {
         lake: Location,
         table: Location,
         scenario: &Scenario,
+        run: &str,
         log: &Arc<LatencyLog>,
         interval: Duration,
     ) -> Result<Self, Failure> {
-        let compactor = open(lake, table, scenario).await?;
+        let compactor = open(lake, table, scenario, run).await?;
         let recorder = HopRecorder::new(Hop::Committed, Arc::clone(log), interval);
         let rows = Arc::new(AtomicU64::new(0));
         let (landed, all_landed) = watch::channel(false);
@@ -63,10 +64,11 @@ impl Compacting {
     }
 }
 
-/// Opens lake and table, finishing what a crash left undone.
-pub(crate) async fn open(lake: Location, table: Location, scenario: &Scenario) -> Result<Compactor, Failure> {
+/// Opens lake and table on behalf of a run, if there is one, finishing what a crash left undone.
+pub(crate) async fn open(lake: Location, table: Location, scenario: &Scenario, run: &str) -> Result<Compactor, Failure> {
     let config = CompactorConfig::new(lake, table, scenario.table.clone(), Clock::system())
-        .with_error_prefix(&scenario.delivery.error_prefix);
+        .with_error_prefix(&scenario.delivery.error_prefix)
+        .with_run(run);
     Compactor::open(config).await.map_err(|e| Failure::of(&e, e.is_configuration()))
 }
 

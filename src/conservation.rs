@@ -1,13 +1,13 @@
 //! The equations of the whole way: what went into each hop is what came out of it.
 
-use millrace_reports::record::{CompactionRecord, DeliveryRecord, LedgerHop, LoadRecord};
+use millrace_reports::record::{CompactionRecord, DeliveryRecord, LedgerHop, LoadRecord, STREAM_HOP};
 
 /// What the legs counted. A leg that did not run is absent, and so is its equation.
 #[derive(Debug, Default)]
 pub(crate) struct Counted<'a> {
     pub(crate) load: Option<&'a LoadRecord>,
-    /// Different records of this run that the consumer read, acknowledged or not.
-    pub(crate) read: u64,
+    /// Different records of this run that were read, acknowledged or not; absent when nobody could read.
+    pub(crate) read: Option<u64>,
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) unacknowledged: u64,
@@ -27,7 +27,7 @@ pub(crate) fn equations(counted: &Counted<'_>) -> Vec<LedgerHop> {
             parts.push(("not sent", load.not_sent));
         }
         hops.push(LedgerHop::new("producer", ("due", load.due), &parts));
-        hops.push(stream(counted, load));
+        hops.extend(counted.read.map(|read| stream(counted, load, read)));
     }
     if let (Some(load), Some(delivery)) = (counted.load, counted.delivery) {
         let stored = load.accepted + counted.duplicated + counted.unacknowledged + counted.foreign;
@@ -50,12 +50,12 @@ pub(crate) fn equations(counted: &Counted<'_>) -> Vec<LedgerHop> {
 
 /// What the producer was told is stored against what the consumer saw; a record that is in neither count, or in both,
 /// breaks it. Records stored although the acknowledgement was lost stand on the left, because the stream did take them.
-fn stream(counted: &Counted<'_>, load: &LoadRecord) -> LedgerHop {
+fn stream(counted: &Counted<'_>, load: &LoadRecord, read: u64) -> LedgerHop {
     let taken = match counted.unacknowledged {
         0 => ("accepted", load.accepted),
         more => ("accepted and unacknowledged", load.accepted + more),
     };
-    LedgerHop::new("stream", taken, &[("read", counted.read), ("lost", counted.lost)])
+    LedgerHop::new(STREAM_HOP, taken, &[("read", read), ("lost", counted.lost)])
 }
 
 fn outcome_of_lines(compaction: &CompactionRecord) -> [(&'static str, u64); 3] {
@@ -101,7 +101,7 @@ mod tests {
         let (load, delivery, compaction) = (load(100, 100, 98, 2), landed(98, 3), compacted(3, 98, 90, 8));
         let counted = Counted {
             load: Some(&load),
-            read: 98,
+            read: Some(98),
             delivery: Some(&delivery),
             compaction: Some(&compaction),
             ..Counted::default()
@@ -117,7 +117,7 @@ mod tests {
         let (load, delivery, compaction) = (load(100, 100, 100, 0), landed(99, 3), compacted(3, 99, 99, 0));
         let counted = Counted {
             load: Some(&load),
-            read: 100,
+            read: Some(100),
             delivery: Some(&delivery),
             compaction: Some(&compaction),
             ..Counted::default()
@@ -138,11 +138,18 @@ mod tests {
     fn a_record_neither_read_nor_lost_breaks_the_streams_hop() {
         let load = load(100, 100, 100, 0);
         let hop = |read, lost, unacknowledged| {
-            let counted = Counted { load: Some(&load), read, lost, unacknowledged, ..Counted::default() };
+            let counted = Counted { load: Some(&load), read: Some(read), lost, unacknowledged, ..Counted::default() };
             equations(&counted)[1].difference
         };
         assert_eq!((hop(100, 0, 0), hop(97, 3, 0), hop(102, 0, 2)), (0, 0, 0));
         assert_eq!((hop(99, 0, 0), hop(101, 0, 0), hop(100, 0, 1)), (1, -1, 1));
+    }
+
+    #[test]
+    fn where_nobody_could_read_nothing_is_said_about_it() {
+        let load = load(100, 100, 99, 1);
+        let names: Vec<_> = equations(&Counted { load: Some(&load), ..Counted::default() });
+        assert_eq!(names.iter().map(|hop| hop.hop.as_str()).collect::<Vec<_>>(), ["producer"]);
     }
 
     #[test]

@@ -6,12 +6,18 @@ use millrace_loadgen::timetable::Timetable;
 use millrace_reports::humanize;
 use millrace_scenarios::{Scenario, SourceKind, event::rate_changes};
 
-use crate::failure::Failure;
+use crate::{direct, failure::Failure};
 
 /// US dollars per provisioned shard-hour, us-east-1 (aws.amazon.com/kinesis/data-streams/pricing, read 2026-05).
 const SHARD_HOUR_USD: f64 = 0.015;
 /// US dollars per million PUT payload units of 25 KiB, same page and date.
 const PUT_UNITS_USD_PER_MILLION: f64 = 0.014;
+
+/// US dollars per GiB that Data Firehose takes directly, us-east-1, the first 500 TB of a month
+/// (aws.amazon.com/firehose/pricing, read 2026-05).
+const DIRECT_GIB_USD: f64 = 0.029;
+/// Each record is billed in whole steps of this many bytes, same page and date. No record of the built-in sources is longer.
+const DIRECT_STEP_BYTES: f64 = 5.0 * 1_024.0;
 
 /// Records per second and provisioned shard that AWS accepts at most.
 const SHARD_RECORDS_PER_SECOND: f64 = 1_000.0;
@@ -40,6 +46,12 @@ fn most_shards(scenario: &Scenario) -> u32 {
 pub(crate) fn estimate(scenario: &Scenario) -> Option<Estimate> {
     let timetable = Timetable::new(&scenario.load, scenario.seed).with_rate_changes(&rate_changes(&scenario.event));
     let seconds = timetable.total_us()? as f64 / 1e6;
+    if direct::is_meant(scenario) {
+        // How many records a rate in bytes makes, only the records say.
+        let records = timetable.known()?.expected_total();
+        let usd = records * DIRECT_STEP_BYTES / f64::from(1 << 30) * DIRECT_GIB_USD;
+        return Some(Estimate { records, shard_hours: 0.0, usd });
+    }
     let shards = f64::from(most_shards(scenario));
     let records = match timetable.known() {
         Some(schedule) => schedule.expected_total(),
@@ -54,15 +66,18 @@ pub(crate) fn estimate(scenario: &Scenario) -> Option<Estimate> {
 pub(crate) fn confirm(scenario: &Scenario, max_cost: Option<f64>) -> Result<(), Failure> {
     let estimate = estimate(scenario).ok_or_else(|| {
         Failure::configuration(
-            "nobody can say what a trace of unknown length costs on AWS",
-            "add how long it is replayed, such as --for 60s",
+            "nobody can say what a load of unknown length costs on AWS",
+            "add how long a trace is replayed, such as --for 60s; give a delivery stream's load in records",
         )
     })?;
+    let place = match direct::is_meant(scenario) {
+        true => "Data Firehose".to_owned(),
+        false => format!("Kinesis over {} shard-hours", estimate.shard_hours),
+    };
     eprintln!(
-        "this run sends about {} records to AWS Kinesis over {} shard-hours: about USD {:.4} at us-east-1 prices of 2026-05,\n\
+        "this run sends about {} records to AWS {place}: about USD {:.4} at us-east-1 prices of 2026-05,\n\
          without S3, data transfer and retries{}",
         humanize::count(estimate.records.round() as u64),
-        estimate.shard_hours,
         estimate.usd,
         if scenario.source.kind == SourceKind::Weather && scenario.source.live {
             ", and asks the live weather API"
@@ -109,6 +124,16 @@ mod tests {
         assert_eq!(estimate.shard_hours, 2.0);
         assert_eq!(estimate.records, 1e6);
         assert!((estimate.usd - (2.0 * 0.015 + 0.014)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_goes_to_a_delivery_stream_is_billed_in_steps_of_a_record() {
+        let set =
+            ["load.stages=[{rate=1000, for=\"1000s\"}]", "load.call=put_record_batch"].map(str::to_owned).to_vec();
+        let scenario = read(std::path::Path::new("sensors"), &Overrides { set, ..Overrides::default() }).unwrap();
+        let estimate = estimate(&scenario).unwrap();
+        assert_eq!((estimate.records, estimate.shard_hours), (1e6, 0.0));
+        assert!((estimate.usd - 4.768_371_6 * 0.029).abs() < 1e-6, "{estimate:?}");
     }
 
     #[test]

@@ -22,6 +22,10 @@ use crate::{
     worker,
 };
 
+/// What a record says when nobody could look at what the target took.
+const NOT_READ: &str =
+    "Whether what was accepted is there: a delivery stream elsewhere lets nobody read; its lake is not looked at.";
+
 /// What each leg left; a leg that did not run is absent.
 #[derive(Default)]
 pub(crate) struct Findings {
@@ -53,6 +57,9 @@ impl Findings {
         let judge = if worker { worker::answerable } else { verdict::answerable };
         let (slos, unanswerable) = judge(&scenario.slo, &legs);
         not_measured.extend(unanswerable);
+        if self.load.as_ref().is_some_and(|load| load.read.is_none()) {
+            not_measured.push(NOT_READ.to_owned());
+        }
         if worker {
             not_measured.push(worker::LOAD_ONLY.to_owned());
         }
@@ -102,7 +109,7 @@ impl Findings {
         let load = self.load.as_ref();
         let counted = Counted {
             load: load.map(|l| &l.record),
-            read: load.map_or(0, |l| l.read),
+            read: load.and_then(|l| l.read),
             lost: load.map_or(0, |l| l.lost),
             duplicated: load.map_or(0, |l| l.duplicated),
             unacknowledged: load.map_or(0, |l| l.unacknowledged),

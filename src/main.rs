@@ -9,6 +9,7 @@ mod compacting;
 mod compare;
 mod conservation;
 mod cost;
+mod direct;
 mod failure;
 mod findings;
 mod host;

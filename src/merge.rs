@@ -109,7 +109,7 @@ fn check_counts(parts: &[Part], joined: &JoinedLatency) -> Result<(), Failure> {
 fn with_equations(mut ledger: Ledger, load: &millrace_reports::record::LoadRecord) -> Ledger {
     let counted = Counted {
         load: Some(load),
-        read: ledger.shards.iter().map(|shard| shard.read).sum(),
+        read: Some(ledger.shards.iter().map(|shard| shard.read).sum()),
         lost: ledger.lost,
         duplicated: ledger.duplicated,
         unacknowledged: ledger.unacknowledged,
@@ -160,6 +160,9 @@ fn info(parts: &[Part]) -> Result<RunInfo, Failure> {
     })
 }
 
+/// What only the workers' own records say.
+const PER_WORKER: &str = "Response time shard by shard, and the course of warm-up and cool-down over time: they are in the workers' own records.";
+
 /// What no worker measured, and what joining adds to it.
 fn not_measured(team: &Team) -> Vec<String> {
     let mut sentences: Vec<String> = Vec::new();
@@ -169,6 +172,7 @@ fn not_measured(team: &Team) -> Vec<String> {
         }
     }
     sentences.push(CLOCKS.to_owned());
+    sentences.push(PER_WORKER.to_owned());
     for index in team.missing() {
         sentences
             .push(format!("Everything that worker {index} of {} sent; the fingerprint leaves it out too.", team.count));

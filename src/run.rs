@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millrace_compactor::store::Location;
-use millrace_loadgen::{Clock, LEAD_US, LoadError, LoadPlan, LoadProgress};
+use millrace_loadgen::{Clock, LEAD_US, LoadError, LoadPlan, LoadProgress, Witness};
 use millrace_reports::latency::LatencyLog;
 use millrace_scenarios::Scenario;
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use crate::{
     asking,
     cli::RunArgs,
     compacting::Compacting,
+    direct::{self, Direct},
     failure::{Failure, chain},
     findings::{self, Findings},
     landing::Landing,
@@ -19,7 +20,7 @@ use crate::{
     progress::{ProgressLine, Watched},
     run_folder::{RunFolder, now_us},
     scenario, signals,
-    target::{self, Connected},
+    target::{self, Connected, Target},
     worker::{self, RunId, StartAt},
 };
 
@@ -44,7 +45,16 @@ pub(crate) async fn run(args: RunArgs, reach: Reach) -> Result<u8, Failure> {
             RunFolder::named(id.clone(), path, now_us())?
         }
     };
-    let connected = target::connect(&scenario, &args).await?;
+    let reach = if args.worker.is_whole() { reach } else { Reach::Stream };
+    let reach = reach_of_direct(&scenario, &args, reach)?;
+    let (lake, table) = places(&scenario, &folder, reach).await?;
+    let log = LatencyLog::create(&folder.path.join("latency.hlog")).map_err(|e| Failure::of(&e, false))?;
+    let direct = match &lake {
+        Some(lake) if direct::is_meant(&scenario) => Some(Direct::start(&scenario, &folder, lake, &log)?),
+        _ => None,
+    };
+    let firehose = direct.as_ref().map(|direct| direct.firehose.clone());
+    let connected = target::connect(&scenario, &args, firehose).await?;
     let stop = signals::watch_for_stop();
     eprintln!(
         "{}: {} on {}, into {}",
@@ -53,12 +63,12 @@ pub(crate) async fn run(args: RunArgs, reach: Reach) -> Result<u8, Failure> {
         connected.name,
         folder.path.display()
     );
-    let reach = if args.worker.is_whole() { reach } else { Reach::Stream };
-    if reach == Reach::Stream {
+    if !args.worker.is_whole() {
         let start = if args.start_at.is_some() { "" } else { ", which starts at once because there is no --start-at" };
         eprintln!("{} of this schedule{start}", args.worker);
     }
-    let result = walk(&scenario, &folder, &connected, &stop, reach, &args).await;
+    let way = Way { lake, table, log, direct };
+    let result = walk(&scenario, &folder, &connected, &stop, way, &args).await;
     for fault in connected.faults() {
         let (from_s, to_s) = (fault.from_us as f64 / 1e6, fault.to_us as f64 / 1e6);
         eprintln!("fault {} from {from_s} s to {to_s} s: {} calls touched", fault.kind, fault.calls);
@@ -68,26 +78,48 @@ pub(crate) async fn run(args: RunArgs, reach: Reach) -> Result<u8, Failure> {
     findings::publish(&record, &folder.path)
 }
 
+/// What a run leads through, as far as it goes.
+struct Way {
+    lake: Option<Location>,
+    table: Option<Location>,
+    log: Arc<LatencyLog>,
+    /// The delivery stream of this process that the load goes to, instead of a stream.
+    direct: Option<Direct>,
+}
+
+/// How far a load goes that no stream is before: what a delivery stream elsewhere lands is not here to be looked at.
+fn reach_of_direct(scenario: &Scenario, args: &RunArgs, reach: Reach) -> Result<Reach, Failure> {
+    if !direct::is_meant(scenario) || Target::parse(&args.target)? == Target::Local {
+        return Ok(reach);
+    }
+    match reach {
+        Reach::Query => Err(Failure::configuration(
+            "what a delivery stream elsewhere lands is not here to be compacted and queried",
+            "measure the calls with `millrace load`, and the lake with `millrace compact --lake`",
+        )),
+        Reach::Lake | Reach::Stream => Ok(Reach::Stream),
+    }
+}
+
 /// The way of the records; what fails after the first was sent is a finding, not an early return.
 async fn walk(
     scenario: &Scenario,
     folder: &RunFolder,
     connected: &Connected,
     stop: &watch::Receiver<bool>,
-    reach: Reach,
+    way: Way,
     args: &RunArgs,
 ) -> Result<Findings, Failure> {
     let mut findings = Findings { legs: vec!["load"], target: connected.name.clone(), ..Findings::default() };
     let interval = pace::interval(scenario);
-    let (lake, table) = places(scenario, folder, reach).await?;
-    let log = LatencyLog::create(&folder.path.join("latency.hlog")).map_err(|e| Failure::of(&e, false))?;
+    let Way { lake, table, log, direct } = way;
     let load = Arc::new(LoadProgress::default());
     let plan = LoadPlan {
         scenario: Arc::new(scenario.clone()),
         run_id: folder.id.clone(),
         run_dir: folder.path.clone(),
         stream: connected.stream.clone(),
-        reads_back: true,
+        witness: witness(scenario, direct.as_ref()),
         slice: args.worker,
         ready_us: connected.ready_us,
         log: Arc::clone(&log),
@@ -97,18 +129,24 @@ async fn walk(
     let prepared = millrace_loadgen::prepare(plan, Arc::clone(&load)).await;
     let prepared = prepared.map_err(|error| Failure::of(&error, error.is_configuration()))?;
     let landing = match &lake {
-        Some(lake) => Some(Landing::start(scenario, folder, &connected.stream, lake, &log, interval)?),
-        None => None,
+        Some(lake) if direct.is_none() => {
+            Some(Landing::start(scenario, folder, &connected.stream, lake, &log, interval)?)
+        }
+        _ => None,
     };
     let compacting = match (&lake, &table) {
         (Some(lake), Some(table)) => {
-            Some(Compacting::start(lake.clone(), table.clone(), scenario, &log, interval).await?)
+            Some(Compacting::start(lake.clone(), table.clone(), scenario, &folder.id, &log, interval).await?)
         }
         _ => None,
     };
     let line = ProgressLine::start(Watched {
         load,
-        delivery: landing.as_ref().map(|landing| Arc::clone(&landing.progress)),
+        delivery: direct
+            .as_ref()
+            .map(|direct| &direct.progress)
+            .or(landing.as_ref().map(|landing| &landing.progress))
+            .map(Arc::clone),
         compacted: compacting.as_ref().map(|c| Arc::clone(&c.rows)),
     });
 
@@ -117,10 +155,16 @@ async fn walk(
     connected.start_faults(first_due_us);
     let stop_load = landing.as_ref().map_or_else(|| stop.clone(), |landing| landing.stop_when_failed(stop));
     let loaded = prepared.run(first_due_us, stop_load).await;
-    if let Some(landing) = landing {
+    let landed = if let Some(landing) = landing {
         let why = loaded.as_ref().map_or_else(Some, |outcome| outcome.failure.as_ref());
         let gone = matches!(why, Some(LoadError::Unreachable { .. }));
-        let landed = landing.finish(gone).await;
+        Some(landing.finish(gone).await)
+    } else if let Some(direct) = direct {
+        Some(direct.finish().await)
+    } else {
+        None
+    };
+    if let Some(landed) = landed {
         if let Some(why) = &landed.failure {
             findings.failed(why.clone());
         }
@@ -159,6 +203,15 @@ async fn walk(
         }
     }
     Ok(findings)
+}
+
+/// Who says what the target of the load took.
+fn witness(scenario: &Scenario, direct: Option<&Direct>) -> Witness {
+    match direct {
+        Some(direct) => Witness::Other(Arc::clone(&direct.ledger)),
+        None if direct::is_meant(scenario) => Witness::Nobody,
+        None => Witness::Consumer,
+    }
 }
 
 /// Where the lake and the table are, as far as the run reaches.

@@ -6,12 +6,12 @@ use millrace_loadgen::{
     LoadError,
     client::{Endpoint, StreamClient, connect as connect_to},
 };
-use millrace_pipeline::stream::{FaultCount, FaultPlan, ServerConfig, StreamServer};
+use millrace_pipeline::stream::{FaultCount, FaultPlan, Firehose, ServerConfig, StreamServer};
 use millrace_scenarios::Scenario;
 
 use crate::{
     cli::RunArgs,
-    cost,
+    cost, direct,
     failure::{Failure, chain},
     run_folder::now_us,
 };
@@ -54,7 +54,12 @@ pub(crate) struct Connected {
 }
 
 /// Connects, creates the stream when it is not there and waits until it is usable.
-pub(crate) async fn connect(scenario: &Scenario, args: &RunArgs) -> Result<Connected, Failure> {
+/// `firehose` is what the local stream's server takes PutRecordBatch for.
+pub(crate) async fn connect(
+    scenario: &Scenario,
+    args: &RunArgs,
+    firehose: Option<Firehose>,
+) -> Result<Connected, Failure> {
     let target = Target::parse(&args.target)?;
     if target != Target::Local && !scenario.fault.is_empty() {
         return Err(Failure::configuration(
@@ -64,7 +69,7 @@ pub(crate) async fn connect(scenario: &Scenario, args: &RunArgs) -> Result<Conne
     }
     let (server, endpoint) = match &target {
         Target::Local => {
-            let server = serve_local(scenario)?;
+            let server = serve_local(scenario, firehose)?;
             let endpoint = Endpoint::Local(server.endpoint());
             (Some(server), endpoint)
         }
@@ -76,7 +81,14 @@ pub(crate) async fn connect(scenario: &Scenario, args: &RunArgs) -> Result<Conne
     };
     let reached = connect_to(&endpoint).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
     let (stream, name) = (StreamClient::new(&reached, &scenario.stream.name), reached.name);
-    let created = usable(&stream, scenario.stream.shards).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
+    let failed = |e: LoadError| Failure::of(&e, e.is_configuration());
+    let (stream, created) = if direct::is_meant(scenario) {
+        // Whether the delivery stream is there, its first answer says.
+        (stream.to_delivery_stream().map_err(failed)?, false)
+    } else {
+        let created = usable(&stream, scenario.stream.shards).await.map_err(failed)?;
+        (stream, created)
+    };
     let ready_us = now_us();
     let name = if target == Target::Local { "local".to_owned() } else { name };
     // Others still need a stream that workers share; whoever started them deletes it.
@@ -125,13 +137,14 @@ impl Connected {
     }
 }
 
-fn serve_local(scenario: &Scenario) -> Result<StreamServer, Failure> {
+fn serve_local(scenario: &Scenario, firehose: Option<Firehose>) -> Result<StreamServer, Failure> {
     let faults = FaultPlan::new(&scenario.fault, scenario.seed)
         .map_err(|error| Failure::configuration(error.to_string(), "correct the [[fault]] in the scenario"))?;
     let config = ServerConfig {
         faults,
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         retention: scenario.stream.retention.duration(),
+        firehose,
         ..ServerConfig::default()
     };
     StreamServer::bind(config).map_err(|e| Failure::of(&e, false))

@@ -9,6 +9,7 @@ use millrace_scenarios::{Hop, Scenario, Slo, SloMetric};
 
 use crate::{
     cli::RunArgs,
+    direct,
     failure::Failure,
     run_folder::{now_us, rfc3339},
     target::Target,
@@ -101,6 +102,12 @@ pub(crate) fn check(args: &RunArgs, scenario: &Scenario) -> Result<(), Failure> 
         return Err(Failure::configuration(
             "--worker needs a stream that all workers share, and the local one is in this process",
             "start `millrace serve` and give its URL to every worker with --target",
+        ));
+    }
+    if direct::is_meant(scenario) {
+        return Err(Failure::configuration(
+            "--worker needs records that can be read back, and a delivery stream lets nobody read",
+            "write load.call = \"put_records\", or load with one generator",
         ));
     }
     if scenario.source.live {

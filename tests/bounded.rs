@@ -59,6 +59,8 @@ fn the_memory_of_a_load_grows_neither_with_time_nor_with_its_rate() {
     let slow = least(&slow[slow.len() / 2..]);
     let mib = [second, third, last, slow].map(|bytes| bytes / MIB);
     println!("MiB in the quarters of the long run after the first: {:?}, in the slow run: {}", &mib[..3], mib[3]);
+    // The generator's own bound, with the delivery that reads beside it.
+    assert!(least(&long[3 * quarter..]) <= 64 * MIB, "{last}");
     // From the second quarter to the last, 60,000 records of 300 bytes go by: kept, they were 17 MiB and more.
     assert!(last < second + 12 * MIB, "{second} -> {third} -> {last}");
     assert!(last < slow + 32 * MIB, "{slow} -> {last}");

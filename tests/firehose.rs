@@ -22,7 +22,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use millrace_loadgen::firehose::{self, Outcome};
 use serde_json::{Value, json};
-use support::{python, server::Server};
+use support::{at, expect_exit, millrace, number, python, record, server::Server};
 
 /// Posts a body to Firehose and gives status and body of the answer.
 fn post(url: &str, body: &[u8]) -> (u16, Vec<u8>) {
@@ -133,4 +133,71 @@ fn our_own_calls_are_taken_by_our_own_firehose() {
     assert!(firehose::parse(&answer, 2).unwrap().iter().all(|outcome| matches!(outcome, Outcome::Accepted { .. })));
     assert_eq!(server.stop(), Some(0));
     assert_eq!(lines(&lake).len(), 2);
+}
+
+/// A load of 3 s at 500 records a second, put into the delivery stream of the scenario's stream.
+fn direct(verb: &str, out: &Path) -> std::process::Command {
+    let mut command = millrace();
+    command.args([verb, "sensors", "--rate", "500", "--for", "3s", "--set", "load.call=put_record_batch"]);
+    command.args(["--set", "load.arrival=constant", "--set", "delivery.buffer_interval=1s"]);
+    command.arg("--out").arg(out);
+    command
+}
+
+/// Where the stream is in this process, every record is followed from its due time into the table.
+#[test]
+fn a_load_on_the_local_delivery_stream_is_followed_to_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let (said, _) = expect_exit(&mut direct("run", &out), 0);
+    let record = record(&out);
+    for hop in ["producer", "stream", "delivery", "table", "whole way"] {
+        assert!(said.contains(&format!("✓ {hop}")), "{said}");
+    }
+    assert_eq!((number(&record, "load.accepted"), number(&record, "delivery.records_delivered")), (1_500, 1_500));
+    assert_eq!(lines(&out.join("lake")).len(), 1_500);
+    let hops = at(&record, "latency").as_array().unwrap();
+    let timed = |hop: &str| hops.iter().find(|one| one["hop"] == hop).map_or(0, |one| one["count"].as_u64().unwrap());
+    assert_eq!(["lag", "service", "response", "landed"].map(timed), [1_500; 4]);
+    assert_eq!(["arrival", "read"].map(timed), [0; 2], "nobody reads a stream that is not there");
+    assert!(at(&record, "load.shards").as_array().unwrap().is_empty() && record["load"]["skew"].is_null());
+}
+
+/// Where it is elsewhere, nobody can read back, and the record claims nothing about it. What landed, its owner says.
+#[test]
+fn a_load_on_another_delivery_stream_claims_nothing_that_was_not_seen() {
+    let moto = Server::moto();
+    let made = python::ask("firehose.py", &[&moto.url, "create", "clicks", "lake"]);
+    assert!(made["arn"].as_str().unwrap().ends_with("deliverystream/clicks"), "{made}");
+    let folder = tempfile::tempdir().unwrap();
+    let to = |name: &str, out: &Path| {
+        let mut command = direct("load", out);
+        command.args(["--target", &moto.url, "--set", &format!("stream.name={name}"), "--set", "slo=[]"]);
+        command
+    };
+    let out = folder.path().join("run");
+    let (said, _) = expect_exit(&mut to("clicks", &out), 0);
+    assert!(said.contains("not measured, nobody could read what the target took"), "{said}");
+    assert!(!said.contains("lost 0"), "{said}");
+    let found = record(&out);
+    assert_eq!((number(&found, "load.due"), number(&found, "load.accepted")), (1_500, 1_500));
+    let hops: Vec<_> = at(&found, "ledger.hops").as_array().unwrap().iter().map(|hop| &hop["hop"]).collect();
+    assert_eq!(hops, ["producer"]);
+    let not_measured = at(&found, "not_measured").to_string();
+    assert!(not_measured.contains("lets nobody read"), "{not_measured}");
+    let landed = python::ask("firehose.py", &[&moto.url, "landed", "clicks", "lake"]);
+    let landed = landed["objects"].as_array().unwrap().iter().map(|one| BASE64.decode(one.as_str().unwrap()).unwrap());
+    let text = String::from_utf8(landed.flatten().collect()).unwrap();
+    assert_eq!(text.matches("\"millrace_seq\":").count(), 1_500);
+
+    // This stand-in does not say that the stream is missing; a load of which nothing was taken passes nothing.
+    let (said, _) = expect_exit(&mut to("nobody", &folder.path().join("nobody")), 1);
+    assert!(said.contains("not one of 1,500 due records was accepted"), "{said}");
+    let server = Server::millrace(&["--firehose", "sensors", "--lake", folder.path().join("lake").to_str().unwrap()]);
+    let mut missing = direct("load", &folder.path().join("missing"));
+    missing.args(["--target", &server.url, "--set", "stream.name=missing"]);
+    let (said, _) = expect_exit(&mut missing, 3);
+    assert!(said.contains("missing"), "{said}");
+    let (_, said) = expect_exit(direct("run", &folder.path().join("no")).args(["--target", &moto.url]), 2);
+    assert!(said.contains("millrace load"), "{said}");
 }

@@ -51,8 +51,9 @@ fn aggregated_records_pass_where_as_many_plain_ones_would_be_throttled() {
     let (_folder, out) = folder();
     // Two shards take 2,000 records a second.
     let settings = ["stream.shards=2", "load.aggregate=true", "keys={ kind = \"uniform\", distinct = 1000 }"];
-    let (record, _) = measure(&mut load(5_000, 3, &settings, &out), &out);
+    let (record, said) = measure(&mut load(5_000, 3, &settings, &out), &out);
     assert_eq!((number(&record, "load.accepted"), number(&record, "ledger.lost")), (15_000, 0));
+    assert!(said.contains("aggregated: 15,000 records in "), "{said}");
     assert_eq!(number(&record, "load.aggregation.sent.user_records"), 15_000);
     assert_eq!(number(&record, "load.aggregation.read.user_records"), 15_000);
     let packed = number(&record, "load.aggregation.sent.kinesis_records");
@@ -71,6 +72,26 @@ fn the_order_of_keys_holds_through_refusals_and_is_checked() {
     assert_eq!(number(&record, "load.order.out_of_order"), 0);
     assert_eq!(number(&record, "load.order.checked"), number(&record, "load.accepted"));
     every_hop_closes(&record);
+}
+
+/// What CBOR says of records, the stream's own reader understands, and refusals in CBOR are tried again as any other.
+#[test]
+fn a_load_in_cbor_is_taken_refused_and_tried_again_like_one_in_json() {
+    for call in ["put_records", "put_record"] {
+        let (_folder, out) = folder();
+        let fault = "fault=[{ kind = \"throttle\", at = \"300ms\", for = \"700ms\", share = 0.3 }]";
+        let settings = ["load.body=cbor", &format!("load.call={call}"), "load.retry_base=20ms", fault];
+        // Placed by hash key, so that each entry has one.
+        let placed = "keys={ kind = \"uniform\", distinct = 100, hot_shard = 0.5 }";
+        let (record, _) = measure(load(300, 2, &settings, &out).args(["--set", placed]), &out);
+        assert_eq!((number(&record, "load.accepted"), number(&record, "ledger.lost")), (600, 0), "{call}");
+        let refusals = at(&record, "load.refusals").as_array().unwrap();
+        assert!(!refusals.is_empty(), "something was refused");
+        if call == "put_records" {
+            assert!(refusals.iter().all(|row| row["shard"].is_string()), "its shard is known: {refusals:?}");
+        }
+        every_hop_closes(&record);
+    }
 }
 
 #[test]

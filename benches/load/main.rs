@@ -14,7 +14,10 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one program")]
 
+mod bookkeeping;
+mod gaps;
 mod null_server;
+mod one_load;
 mod options;
 mod pacing;
 mod throughput;
@@ -41,5 +44,11 @@ fn main() {
     }
     if options.wants("pacing") {
         pacing::measure(&runtime, &options);
+    }
+    if options.wants("gaps") {
+        gaps::measure(&runtime, &options);
+    }
+    if options.wants("bookkeeping") {
+        bookkeeping::measure(&runtime, &options);
     }
 }

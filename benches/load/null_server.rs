@@ -4,13 +4,23 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, ChildStdin, Command, Stdio},
+    sync::{LazyLock, Mutex, MutexGuard},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The environment variable that makes this program the server.
 pub const ROLE: &str = "MILLRACE_BENCH_NULL_SERVER";
 const SHARDS: usize = 4;
+/// What this server calls the question for the times of arrival.
+const ARRIVALS: &str = "arrivals";
+/// What those count from, and they themselves.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+static ARRIVED_US: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+fn arrivals() -> MutexGuard<'static, Vec<u64>> {
+    ARRIVED_US.lock().expect("no panic holds it")
+}
 
 /// The server's process; it ends with this, and with its parent.
 #[derive(Debug)]
@@ -30,6 +40,27 @@ impl NullServer {
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("an address");
         let alive = child.stdin.take().expect("piped");
         Self { child, _alive: alive, address: line.trim().parse().expect("an address") }
+    }
+
+    /// When each PutRecords call came, microseconds since the server began.
+    pub fn arrivals_us(&self) -> Vec<u64> {
+        let mut socket = TcpStream::connect(self.address).expect("reached");
+        let head =
+            format!("POST / HTTP/1.1\r\nx-amz-target: kinesis_20131202.{ARRIVALS}\r\ncontent-length: 1\r\n\r\n}}");
+        socket.write_all(head.as_bytes()).expect("sent");
+        let mut reader = BufReader::new(socket);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a head");
+            match line.trim() {
+                "" => break,
+                line => length = line.strip_prefix("content-length: ").map_or(length, |n| n.parse().expect("a length")),
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("a body");
+        serde_json::from_slice(&body).expect("a list")
     }
 
     /// The endpoint.
@@ -77,12 +108,22 @@ fn converse(mut socket: TcpStream) -> Option<()> {
             }
             filled += some(socket.read(&mut buffer[filled..]).ok()?)?;
         }
+        let came_us = ORIGIN.elapsed().as_micros() as u64;
         let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
         let operation = text.split("kinesis_20131202.").nth(1)?.split("\r\n").next()?.to_owned();
-        // Base64 and these keys hold no brace, so each entry has one, and the call has one more.
-        let entries = buffer[head..head + length].iter().filter(|byte| **byte == b'}').count() - 1;
+        let (cbor, body) = (text.contains("x-amz-cbor"), &buffer[head..head + length]);
+        let entries = match cbor {
+            true => memchr::memmem::find_iter(body, b"lPartitionKey").count(),
+            // Base64 and these keys hold no brace, so each entry has one, and the call has one more.
+            false => body.iter().filter(|byte| **byte == b'}').count() - 1,
+        };
         let answer: &[u8] = match operation.as_str() {
-            "putrecords" => answers[entries.min(500)].get_or_insert_with(|| http(&taken(entries))),
+            "putrecords" => {
+                arrivals().push(came_us);
+                let make = || if cbor { taken_cbor(entries) } else { http(&taken(entries)) };
+                answers[entries.min(500)].get_or_insert_with(make)
+            }
+            ARRIVALS => &http(&format!("{:?}", arrivals())),
             "listshards" => &http(&shards()),
             "describestreamsummary" => &http(&summary()),
             _ => &http("{}"),
@@ -113,6 +154,21 @@ fn taken(entries: usize) -> String {
         |k: usize| format!(r#"{{"SequenceNumber":"495903382714901{k:041}","ShardId":"shardId-{:012}"}}"#, k % SHARDS);
     let entries: Vec<String> = (0..entries).map(entry).collect();
     format!(r#"{{"FailedRecordCount":0,"Records":[{}]}}"#, entries.join(","))
+}
+
+/// The same in CBOR.
+fn taken_cbor(entries: usize) -> Vec<u8> {
+    let text = |text: &str| [&[0x78, text.len() as u8], text.as_bytes()].concat();
+    let mut body = [&[0xA1][..], &text("Records"), &[0x99], &(entries as u16).to_be_bytes()].concat();
+    for k in 0..entries {
+        body.push(0xA2);
+        body.extend(text("SequenceNumber"));
+        body.extend(text(&format!("495903382714901{k:041}")));
+        body.extend(text("ShardId"));
+        body.extend(text(&format!("shardId-{:012}", k % SHARDS)));
+    }
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-cbor-1.1\r\ncontent-length: ";
+    [format!("{head}{}\r\n\r\n", body.len()).as_bytes(), &body].concat()
 }
 
 fn shards() -> String {

@@ -6,7 +6,7 @@ const HELP: &str = "\
 cargo bench --bench load -- [options]
   --rounds N          how often everything is measured (3)
   --seconds S         how long a measurement lasts (3)
-  --only NAME         throughput or pacing
+  --only NAME         throughput, pacing, gaps or bookkeeping
   --rival SCRIPT      a Python program that takes ENDPOINT STREAM SECONDS RECORD_BYTES PROCESSES THREADS, puts records
                       with boto3 as fast as it goes, and prints how many a second were accepted
   --python PROGRAM    the Python that has boto3 (python3)";

@@ -1,22 +1,14 @@
 //! How late records leave: ours, beside a bare loop of the sleep that it is made of, in turns.
 
-use std::{sync::Arc, time::Duration};
-
 use hdrhistogram::Histogram;
-use millrace_loadgen::{
-    Clock, LoadPlan, LoadProgress, Slice,
-    client::{Endpoint, StreamClient, connect},
-    clock::sharpen_timers,
-};
-use millrace_reports::{
-    latency::{LatencyLog, histogram},
-    record::HopLatency,
-};
+use millrace_loadgen::{Clock, clock::sharpen_timers};
+use millrace_reports::{latency::histogram, record::HopLatency};
 use millrace_scenarios::Hop;
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::runtime::Runtime;
 
 use crate::{
     null_server::{NullServer, settle},
+    one_load::run,
     options::Options,
 };
 
@@ -117,42 +109,16 @@ fn summary(late: &Histogram<u64>, cpu_share: f64) -> Late {
 fn ours(runtime: &Runtime, rate: u64, spin_us: u64, options: &Options) -> Late {
     let server = NullServer::start();
     settle();
-    let seconds = options.window.as_secs_f64();
-    let scenario = serde_json::json!({
-        "name": "pacing", "source": {"kind": "sensors"},
-        "load": {"arrival": "constant", "linger": "0s", "batch_records": 1, "in_flight": 64, "spin": format!("{spin_us}us"),
-            "stages": [{"rate": rate, "for": format!("{}ms", (seconds * 1e3) as u64)}]},
-        "keys": {"kind": "uniform", "distinct": 1_000}, "stream": {"name": "null"},
-    });
-    let folder = tempfile::tempdir().expect("a folder");
-    let before = millrace_loadgen::clock::cpu_us();
-    let outcome = runtime.block_on(async {
-        let reached = connect(&Endpoint::Local(server.url())).await.expect("reached");
-        let clock = Clock::start();
-        let plan = LoadPlan {
-            scenario: Arc::new(serde_json::from_value(scenario).expect("a scenario")),
-            run_id: "pacing".to_owned(),
-            run_dir: folder.path().to_owned(),
-            stream: StreamClient::new(&reached, "null"),
-            reads_back: false,
-            slice: Slice::default(),
-            ready_us: clock.now_us(),
-            log: LatencyLog::discard(clock.now_us()),
-            interval: Duration::from_secs(1),
-            clock,
-        };
-        let (_never, stop) = watch::channel(false);
-        millrace_loadgen::run(plan, Arc::new(LoadProgress::default()), stop).await.expect("a load")
-    });
-    let cpu_us = millrace_loadgen::clock::cpu_us() - before;
-    let lag: &HopLatency = outcome.latency.iter().find(|hop| hop.hop == Hop::Lag).expect("lag is timed");
-    assert_eq!(lag.count, outcome.record.due, "every record that was due was sent");
+    let load = serde_json::json!({"arrival": "constant", "linger": "0s", "batch_records": 1, "in_flight": 64,
+        "spin": format!("{spin_us}us")});
+    let loaded = run(runtime, &server, load, rate, options.window);
+    let lag: &HopLatency = loaded.outcome.latency.iter().find(|hop| hop.hop == Hop::Lag).expect("lag is timed");
     Late {
         p50: lag.value_at(50.0),
         p99: lag.value_at(99.0),
         p999: lag.value_at(99.9),
         max: lag.max_us,
         count: lag.count,
-        cpu_share: cpu_us as f64 / (seconds * 1e6),
+        cpu_share: loaded.cpu_share,
     }
 }

@@ -46,8 +46,9 @@ pub fn measure(runtime: &Runtime, options: &Options) {
     );
     println!("|---|---|---|---|---|---|---|");
     for bytes in [100, 1_024] {
-        let mut rows: Vec<(&str, Vec<Measured>)> =
-            vec![("millrace", Vec::new()), ("millrace, unsigned", Vec::new()), ("aws-sdk-rust", Vec::new())];
+        let mut rows: Vec<(&str, Vec<Measured>)> = ["millrace", "millrace, CBOR", "millrace, unsigned", "aws-sdk-rust"]
+            .map(|name| (name, Vec::new()))
+            .to_vec();
         if options.rival.is_some() {
             rows.push(("boto3", Vec::new()));
         }
@@ -57,8 +58,9 @@ pub fn measure(runtime: &Runtime, options: &Options) {
                 let server = NullServer::start();
                 settle();
                 let measured = match *client {
-                    "millrace" => ours(runtime, &server, &stock, true, options),
-                    "millrace, unsigned" => ours(runtime, &server, &stock, false, options),
+                    "millrace" => ours(runtime, &server, &stock, ("json", true), options),
+                    "millrace, CBOR" => ours(runtime, &server, &stock, ("cbor", true), options),
+                    "millrace, unsigned" => ours(runtime, &server, &stock, ("json", false), options),
                     "aws-sdk-rust" => sdk(runtime, &server, &stock, options),
                     _ => boto3(&server, bytes, options),
                 };
@@ -115,8 +117,15 @@ fn stock(bytes: usize) -> Stock {
     Stock { records: (0..8 * BATCH).map(&mut record).collect() }
 }
 
-fn ours(runtime: &Runtime, server: &NullServer, stock: &Arc<Stock>, sign: bool, options: &Options) -> Measured {
-    let load = serde_json::json!({"stages": [], "in_flight": IN_FLIGHT, "batch_records": BATCH, "sign": sign});
+fn ours(
+    runtime: &Runtime,
+    server: &NullServer,
+    stock: &Arc<Stock>,
+    (body, sign): (&str, bool),
+    options: &Options,
+) -> Measured {
+    let load =
+        serde_json::json!({"stages": [], "in_flight": IN_FLIGHT, "batch_records": BATCH, "body": body, "sign": sign});
     let load: Load = serde_json::from_value(load).expect("a load");
     runtime.block_on(async {
         let reached = connect(&Endpoint::Local(server.url())).await.expect("reached");

@@ -44,6 +44,7 @@ mod apply;
 mod batch;
 mod config;
 pub(crate) mod discover;
+mod encoding;
 mod evolve;
 mod existing;
 mod manifest;
@@ -51,7 +52,9 @@ pub mod quarantine;
 mod replay;
 mod report;
 mod seen;
+mod stages;
 mod table;
+mod workers;
 mod write;
 
 pub use config::{CompactorConfig, FailPoint};
@@ -66,6 +69,7 @@ use manifest::{Manifest, Object};
 use report::count_all;
 use seen::Seen;
 use table::{Committed, Table};
+use workers::Workers;
 
 /// Times a commit is prepared anew when others write to the table as well.
 const ATTEMPTS: u32 = 5;
@@ -84,6 +88,7 @@ pub struct Compactor {
     passes: u64,
     totals: PassReport,
     progress: Arc<Progress>,
+    workers: Arc<Workers>,
 }
 
 impl Compactor {
@@ -108,6 +113,7 @@ impl Compactor {
                 passes: 0,
                 totals: PassReport::default(),
                 progress: Arc::default(),
+                workers: Arc::new(Workers::start()?),
                 config,
             };
             let declared = TableSchema::declared(&compactor.config.spec)?;
@@ -162,6 +168,7 @@ impl Compactor {
             }
             report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
+            report.stages = self.workers.stages.take();
             self.passes += u64::from(report.commits > 0);
             self.totals.add(&report);
             outcome.map(|()| report)
@@ -278,7 +285,7 @@ impl Compactor {
                 store::open(&url, false).await?
             };
             let mut batch = Batch::default();
-            let mut objects = Reader::new(&lake, schema).read_all(manifest.objects.clone());
+            let mut objects = Reader::new(&lake, schema, &self.workers).read_all(manifest.objects.clone());
             while let Some((object, decoded)) = objects.next().await {
                 batch.push(decoded?.ok_or_else(|| CompactError::ObjectChanged {
                     object: object.key,
@@ -298,10 +305,12 @@ impl Compactor {
         recorder: &mut Option<&mut HopRecorder>,
     ) -> Result<bool, CompactError> {
         let Some(schema) = self.schema() else { return Ok(true) };
-        let reader = Reader::new(&self.config.lake, &schema);
+        let reader = Reader::new(&self.config.lake, &schema, &self.workers);
         let mut discovery = self.discovery();
         loop {
+            let clock = self.workers.stages.listing();
             let window = discovery.next(&self.lake_id, &self.seen).await?;
+            drop(clock);
             report.error_objects = discovery.error_objects;
             report.skipped_objects = discovery.skipped_objects;
             if window.is_empty() {
@@ -323,6 +332,11 @@ impl Compactor {
                     {
                         return Ok(false);
                     }
+                }
+                if batch.may_end_before(&decoded, self.config.batch_bytes)
+                    && !self.commit(self.lake_id.clone(), std::mem::take(&mut batch), &schema, report, recorder).await?
+                {
+                    return Ok(false);
                 }
                 batch.push(decoded);
                 if batch.is_full(self.config.batch_bytes, self.config.batch_objects)
@@ -417,11 +431,7 @@ impl Compactor {
         let Some((table, schema)) = &self.target else { return Ok(None) };
         let written = {
             let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
-            let (schema, batches) = (Arc::clone(schema), batch.chunks.clone());
-            let runtime = tokio::runtime::Handle::current();
-            tokio::task::spawn_blocking(move || runtime.block_on(apply::write(log_store, state, schema, batches)))
-                .await
-                .map_err(|e| CompactError::Worker(e.to_string()))??
+            apply::write(log_store, state, Arc::clone(schema), batch.chunks.clone(), &self.workers).await?
         };
         let accounted = i128::from(written.gained) + i128::from(written.duplicates) + batch.bad.len() as i128;
         if i128::from(batch.lines) != accounted {
@@ -434,6 +444,8 @@ impl Compactor {
             });
         }
         self.stop_at(FailPoint::AfterDataFiles)?;
+        let workers = Arc::clone(&self.workers);
+        let _clock = workers.stages.committing();
         quarantine::write(
             &self.quarantine,
             table.id(),

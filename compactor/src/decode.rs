@@ -26,11 +26,11 @@ mod time;
 pub use bad::{BadLine, RAW_LIMIT, Reason};
 pub(crate) use time::timestamp_us;
 
-use crate::{error::CompactError, schema::TableSchema};
+use crate::{cpu::thread_cpu_us, error::CompactError, schema::TableSchema};
 use bad::Place;
 use columns::Columns;
 use frame::{End, Follows, Frame};
-use inflate::{GZIP_MAGIC, Input, Read1};
+use inflate::{GZIP_MAGIC, Input, Read1, Whole};
 use json::{Fault, Scratch};
 use lines::{LineFault, Lines};
 use millrace_scenarios::NewColumns;
@@ -90,6 +90,8 @@ pub struct Decoder {
     lines: Option<Lines>,
     /// A quoted field's text.
     bare: Vec<u8>,
+    whole: Whole,
+    inflate_us: u64,
 }
 
 impl Decoder {
@@ -97,7 +99,16 @@ impl Decoder {
     #[must_use]
     pub fn new(schema: Arc<TableSchema>) -> Self {
         let (columns, lines) = (Columns::new(&schema), Lines::new(schema.read()));
-        Self { schema, columns, scratch: Scratch::default(), buffer: Vec::new(), lines, bare: Vec::new() }
+        Self {
+            schema,
+            columns,
+            scratch: Scratch::default(),
+            buffer: Vec::new(),
+            lines,
+            bare: Vec::new(),
+            whole: Whole::default(),
+            inflate_us: 0,
+        }
     }
 
     /// Decodes one object, gzip (any number of members) or plain, and hands its rows on chunk by chunk.
@@ -122,12 +133,31 @@ impl Decoder {
             let chunk = self.chunk(Vec::new(), Vec::new(), vec![bad])?;
             return sink(chunk).map(|()| report);
         }
-        let mut input = Input::new(bytes.clone(), magic);
         let mut frame = Frame::new(object);
+        let mut whole = std::mem::take(&mut self.whole);
+        let since_us = thread_cpu_us();
+        let text = whole.read(&bytes);
+        self.inflate_us += thread_cpu_us().saturating_sub(since_us);
+        if let Some(text) = text {
+            frame.end = End::Whole;
+            frame.member_starts(0);
+            frame.report.raw_bytes = text.len() as u64;
+            let from = self.take_header(text, &mut frame);
+            let outcome = from.map(|from| self.scan(text, from, &mut frame, sink)).transpose();
+            self.whole = whole;
+            return match outcome? {
+                Some(_) => self.finish(frame, sink),
+                None => Ok(self.give_up(&bytes, object, Reason::OtherHeader)),
+            };
+        }
+        self.whole = whole;
+        let mut input = Input::new(bytes.clone(), magic);
         loop {
             let want = self.buffer.len().clamp(READ_BYTES, READ_BYTES_MOST);
             let held = self.buffer.len();
+            let since_us = thread_cpu_us();
             let read = input.read(&mut self.buffer, want, &mut |at| frame.member_starts(at));
+            self.inflate_us += thread_cpu_us().saturating_sub(since_us);
             frame.report.raw_bytes += (self.buffer.len() - held) as u64;
             frame.end = match read {
                 Read1::More => End::Open,
@@ -135,10 +165,12 @@ impl Decoder {
                 Read1::Truncated => End::Truncated,
                 Read1::Corrupt => return Ok(self.give_up(&bytes, object, Reason::CorruptGzip)),
             };
-            if !self.take_header(&mut frame) {
-                return Ok(self.give_up(&bytes, object, Reason::OtherHeader));
-            }
-            self.scan(&mut frame, sink)?;
+            let buffer = std::mem::take(&mut self.buffer);
+            let from = self.take_header(&buffer, &mut frame);
+            let done = from.map(|from| self.scan(&buffer, from, &mut frame, sink)).transpose();
+            self.buffer = buffer;
+            let Some(done) = done? else { return Ok(self.give_up(&bytes, object, Reason::OtherHeader)) };
+            self.buffer.drain(..done);
             match read {
                 Read1::More => {}
                 Read1::End { garbage: Some(at) } => {
@@ -150,6 +182,20 @@ impl Decoder {
                 _ => break,
             }
         }
+        self.finish(frame, sink)
+    }
+
+    /// Processor time that decompression took since the last call, microseconds.
+    pub fn take_inflate_us(&mut self) -> u64 {
+        std::mem::take(&mut self.inflate_us)
+    }
+
+    /// The end of an object.
+    fn finish(
+        &mut self,
+        mut frame: Frame<'_>,
+        sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
+    ) -> Result<ObjectReport, CompactError> {
         frame.close();
         self.flush(&mut frame, sink)?;
         frame.report.unknown = self.columns.take_unknown().collect();
@@ -164,21 +210,23 @@ impl Decoder {
         ObjectReport { lines: 1, bad: 1, corrupt: Some(bad), ..ObjectReport::default() }
     }
 
-    /// Takes every record out of the buffer that can be told; what is left waits for more bytes.
+    /// Takes every record out of the buffer that can be told, from `at` on; returns how much of it is done with.
     fn scan(
         &mut self,
+        buffer: &[u8],
+        mut at: usize,
         frame: &mut Frame<'_>,
         sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
-    ) -> Result<(), CompactError> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let mut at = 0;
+    ) -> Result<usize, CompactError> {
+        // Looked at once for all records: those before the first fault need no look of their own.
+        frame.utf8_end = std::str::from_utf8(buffer).map_or_else(|fault| fault.valid_up_to(), str::len);
         frame.hope = None;
-        while let Some(start) = self.skip_long(&buffer, at, frame) {
-            let spaces = self.lines.as_ref().is_none_or(Lines::skips_spaces);
-            at = frame.blank(&buffer, start, spaces);
+        let spaces = self.lines.as_ref().is_none_or(Lines::skips_spaces);
+        while let Some(start) = self.skip_long(buffer, at, frame) {
+            at = frame.blank(buffer, start, spaces);
             let next = match self.lines.is_some() {
-                true => self.step_line(&buffer, at, frame),
-                false => self.step(&buffer, at, frame),
+                true => self.step_line(buffer, at, frame),
+                false => self.step(buffer, at, frame),
             };
             let Some(next) = next else { break };
             frame.taken_bytes += next - at;
@@ -188,11 +236,9 @@ impl Decoder {
                 self.flush(frame, sink)?;
             }
         }
-        let at = frame.rest(&buffer, at);
-        self.buffer = buffer;
-        self.buffer.drain(..at);
+        let at = frame.rest(buffer, at);
         frame.base += at as u64;
-        Ok(())
+        Ok(at)
     }
 
     /// Takes one record, good or bad, that starts at `start`; returns where it ended, or `None` when it takes more bytes
@@ -233,7 +279,10 @@ impl Decoder {
             Err(Fault::WrongType { column, .. }) => Some(column),
             _ => None,
         };
-        self.judge(buffer, (start, end), wrong, frame);
+        if self.judge(buffer, (start, end), wrong, frame) {
+            frame.line += self.scratch.lines;
+            return Some(end);
+        }
         Some(frame.pass(buffer, start, end))
     }
 
@@ -277,12 +326,19 @@ impl Decoder {
         }
     }
 
-    /// Keeps or drops the row that was read from `start..end`, where the value of the column `wrong` has another type.
-    fn judge(&mut self, buffer: &[u8], (start, end): (usize, usize), wrong: Option<usize>, frame: &mut Frame<'_>) {
+    /// Keeps the row that was read from `start..end`, or drops it and says false; the value of the column `wrong` has another
+    /// type.
+    fn judge(
+        &mut self,
+        buffer: &[u8],
+        (start, end): (usize, usize),
+        wrong: Option<usize>,
+        frame: &mut Frame<'_>,
+    ) -> bool {
         let name = |column: usize| self.schema.columns()[column].name.clone();
         let reason = if end - start > RECORD_LIMIT {
             Some(Reason::TooLong)
-        } else if std::str::from_utf8(&buffer[start..end]).is_err() {
+        } else if !frame.is_utf8(buffer, start, end) {
             Some(Reason::NotUtf8)
         } else if let Some(column) = wrong {
             Some(Reason::WrongType { column: name(column) })
@@ -299,32 +355,31 @@ impl Decoder {
             None => {
                 self.columns.keep_row();
                 frame.row(start);
+                true
             }
             Some(reason) => {
                 self.columns.drop_row();
                 frame.bad_piece(buffer, start, end, reason);
+                false
             }
         }
     }
 
-    /// Passes the line that names the fields, where objects begin with one; false when it names others.
-    fn take_header(&mut self, frame: &mut Frame<'_>) -> bool {
-        let Some(lines) = self.lines.as_ref().filter(|_| !frame.is_begun) else { return true };
+    /// Passes the line that names the fields, where objects begin with one; `None` when it names others.
+    fn take_header(&self, buffer: &[u8], frame: &mut Frame<'_>) -> Option<usize> {
+        let Some(lines) = self.lines.as_ref().filter(|_| !frame.is_begun) else { return Some(0) };
         let first_line = frame.line;
-        let start = frame.blank(&self.buffer, 0, false);
+        let start = frame.blank(buffer, 0, false);
         let line = std::mem::replace(&mut frame.line, first_line);
-        let Some((end, next)) = frame.line_end(&self.buffer, start) else { return true };
+        let Some((end, next)) = frame.line_end(buffer, start) else { return Some(0) };
         frame.is_begun = true;
-        match lines.is_header(&self.buffer[start..end]) {
+        match lines.is_header(&buffer[start..end]) {
             Some(true) => {
                 frame.line = line;
-                frame.pass(&self.buffer, start, next);
-                self.buffer.drain(..next);
-                frame.base += next as u64;
-                true
+                Some(frame.pass(buffer, start, next))
             }
-            Some(false) => start == end && next == self.buffer.len(),
-            None => true,
+            Some(false) if start < buffer.len() => None,
+            _ => Some(0),
         }
     }
 

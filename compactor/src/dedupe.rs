@@ -8,22 +8,27 @@
 //!
 //! Aggregates are over every row of a key ever seen: a smallest and a largest value and a count merge with the table's own.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array},
-    compute::{SortOptions, interleave, take_record_batch},
-    datatypes::{DataType, Float64Type, Int64Type, SchemaRef},
+    compute::{interleave, take_record_batch},
+    datatypes::{DataType, Int64Type, SchemaRef},
     error::ArrowError,
-    row::{RowConverter, Rows, SortField},
 };
 use millrace_scenarios::{AggregateFunction, Keep};
 
 use crate::schema::TableSchema;
 
 mod keys;
+mod values;
 
 use keys::Keys;
+use values::{Values, hashes};
 
 /// A row of one of the batches handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,23 +37,15 @@ struct At {
     row: u32,
 }
 
-/// Where the table holds a row: the caller's number of the file, and the row's place in it.
+/// The row that the table holds for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Existing {
+    /// The caller's number of the file, ...
     file: u32,
+    /// ... and the row's place in it.
     row: u64,
-}
-
-/// All rows with one key.
-#[derive(Debug)]
-struct Group {
-    /// The new row that stays if any new row does.
-    winner: At,
-    /// How many rows there were, the table's own count included.
-    count: i64,
-    existing: Option<Existing>,
-    /// Whether the row in the table beats the new ones.
-    existing_wins: bool,
+    /// Whether it beats the new ones.
+    wins: bool,
 }
 
 /// One smallest or largest value per group.
@@ -58,11 +55,12 @@ struct Extreme {
     of: String,
     /// The table column it goes to.
     name: String,
-    converter: RowConverter,
-    /// Per source: its values, encoded so that the wanted one is the smallest.
-    encoded: Vec<Rows>,
-    /// Per source: its values.
-    values: Vec<ArrayRef>,
+    /// Whether the largest value is wanted.
+    largest: bool,
+    /// Per source: its values, to be compared ...
+    values: Vec<Values>,
+    /// ... and to be written.
+    columns: Vec<ArrayRef>,
     /// Per group: where the wanted value is.
     at: Vec<At>,
 }
@@ -97,29 +95,31 @@ pub struct Deduper {
     order_by: String,
     keep: Keep,
     count: Option<String>,
-    key_converter: RowConverter,
-    order_converter: RowConverter,
     extremes: Vec<Extreme>,
     keys: Keys,
-    groups: Vec<Group>,
-    /// The new batches; `None` stands for rows met in the table, of which only what decides is kept.
-    sources: Vec<Option<RecordBatch>>,
-    orders: Vec<Rows>,
+    /// Per group: the new row that stays if any new row does, ...
+    winners: Vec<At>,
+    /// ... how many rows there were, the table's own count included; empty when no one asks, ...
+    counts: Vec<i64>,
+    /// ... and the row in the table, where there is one.
+    existing: HashMap<u32, Existing>,
+    sources: Vec<Source>,
     rows: u64,
 }
 
-fn field(kind: &DataType, descending: bool) -> SortField {
-    SortField::new_with_options(kind.clone(), SortOptions { descending, nulls_first: false })
+/// A batch handed in.
+#[derive(Debug)]
+struct Source {
+    /// `None` stands for rows met in the table, of which only what decides is kept.
+    batch: Option<RecordBatch>,
+    /// The key columns; empty for rows met in the table.
+    key: Vec<Values>,
+    order: Values,
 }
 
-/// The column, with `-0.0` as `0.0`, so that what is equal is encoded equally.
-fn comparable(batch: &RecordBatch, name: &str) -> Result<ArrayRef, ArrowError> {
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
     let missing = || ArrowError::SchemaError(format!("the batch has no column {name}"));
-    let column = batch.column_by_name(name).ok_or_else(missing)?;
-    Ok(match column.as_primitive_opt::<Float64Type>() {
-        Some(numbers) => Arc::new(numbers.unary::<_, Float64Type>(|v| v + 0.0)),
-        None => Arc::clone(column),
-    })
+    batch.column_by_name(name).ok_or_else(missing)
 }
 
 impl Deduper {
@@ -130,9 +130,6 @@ impl Deduper {
     pub fn new(schema: &TableSchema) -> Result<Option<Self>, ArrowError> {
         let Some(rule) = schema.dedup() else { return Ok(None) };
         let table = schema.arrow_table();
-        let kind = |name: &str| table.field_with_name(name).map(|f| f.data_type().clone());
-        let key_fields: Result<Vec<_>, ArrowError> =
-            rule.key.iter().map(|name| Ok(field(&kind(name)?, false))).collect();
         let mut extremes = Vec::new();
         let mut count = None;
         for aggregate in &rule.aggregate {
@@ -140,12 +137,9 @@ impl Deduper {
                 (AggregateFunction::Min | AggregateFunction::Max, Some(of)) => extremes.push(Extreme {
                     of: of.clone(),
                     name: aggregate.name.clone(),
-                    converter: RowConverter::new(vec![field(
-                        &kind(of)?,
-                        aggregate.function == AggregateFunction::Max,
-                    )])?,
-                    encoded: Vec::new(),
+                    largest: aggregate.function == AggregateFunction::Max,
                     values: Vec::new(),
+                    columns: Vec::new(),
                     at: Vec::new(),
                 }),
                 _ => count = Some(aggregate.name.clone()),
@@ -156,13 +150,12 @@ impl Deduper {
             order_by: rule.order_by.clone(),
             keep: rule.keep,
             count,
-            key_converter: RowConverter::new(key_fields?)?,
-            order_converter: RowConverter::new(vec![field(&kind(&rule.order_by)?, rule.keep == Keep::Last)])?,
             extremes,
             keys: Keys::default(),
-            groups: Vec::new(),
+            winners: Vec::new(),
+            counts: Vec::new(),
+            existing: HashMap::new(),
             sources: Vec::new(),
-            orders: Vec::new(),
             rows: 0,
             table,
         }))
@@ -180,23 +173,44 @@ impl Deduper {
         names
     }
 
-    fn keys_of(&self, batch: &RecordBatch) -> Result<Rows, ArrowError> {
-        let columns: Result<Vec<_>, _> = self.key.iter().map(|name| comparable(batch, name)).collect();
-        self.key_converter.convert_columns(&columns?)
+    /// Makes room for so many rows at once.
+    pub fn reserve(&mut self, rows: usize) {
+        self.keys.reserve(rows);
+        self.winners.reserve(rows);
+    }
+
+    fn keys_of(&self, batch: &RecordBatch) -> Result<Vec<Values>, ArrowError> {
+        self.key.iter().map(|name| Values::of(column(batch, name)?)).collect()
     }
 
     /// Remembers what decides between this batch's rows and others.
-    fn source(&mut self, batch: RecordBatch, existing: bool) -> Result<u32, ArrowError> {
+    fn source(&mut self, batch: RecordBatch, key: Option<Vec<Values>>) -> Result<u32, ArrowError> {
         let source = u32::try_from(self.sources.len())
             .map_err(|_| ArrowError::ComputeError("more batches than can be numbered".to_owned()))?;
-        self.orders.push(self.order_converter.convert_columns(&[comparable(&batch, &self.order_by)?])?);
+        let order = Values::of(column(&batch, &self.order_by)?)?;
         for extreme in &mut self.extremes {
-            let values = comparable(&batch, if existing { &extreme.name } else { &extreme.of })?;
-            extreme.encoded.push(extreme.converter.convert_columns(&[Arc::clone(&values)])?);
-            extreme.values.push(values);
+            let values = column(&batch, if key.is_none() { &extreme.name } else { &extreme.of })?;
+            extreme.values.push(Values::of(values)?);
+            extreme.columns.push(Arc::clone(values));
         }
-        self.sources.push((!existing).then_some(batch));
+        let batch = key.is_some().then_some(batch);
+        self.sources.push(Source { batch, key: key.unwrap_or_default(), order });
         Ok(source)
+    }
+
+    /// The number of the group with this key.
+    fn group(&self, hash: u64, key: &[Values], row: usize) -> Option<u32> {
+        self.keys.get(hash, |number| self.has_key(number, key, row))
+    }
+
+    fn has_key(&self, number: u32, key: &[Values], row: usize) -> bool {
+        has_key(&self.sources, self.winners[number as usize], key, row)
+    }
+
+    /// How two rows are ordered: the one to keep is the smaller.
+    fn order(&self, a: At, b: At) -> Ordering {
+        let (here, there) = (&self.sources[a.source as usize].order, &self.sources[b.source as usize].order);
+        here.compare(a.row as usize, there, b.row as usize, self.keep == Keep::Last)
     }
 
     /// Takes new rows. Batches come in order of object and line.
@@ -204,44 +218,39 @@ impl Deduper {
     /// # Errors
     /// [`ArrowError`] when the batch lacks a column of the rule.
     pub fn add(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
-        let keys = self.keys_of(&batch)?;
+        let key = self.keys_of(&batch)?;
         let rows = u32::try_from(batch.num_rows())
             .map_err(|_| ArrowError::ComputeError("more rows in a batch than can be numbered".to_owned()))?;
-        let source = self.source(batch, false)?;
+        let hashes = hashes(&key, batch.num_rows());
+        let source = self.source(batch, Some(key))?;
         self.rows += u64::from(rows);
-        for row in 0..rows {
+        for (row, hash) in (0..rows).zip(hashes) {
             let at = At { source, row };
-            let (number, fresh) = self.keys.insert(keys.row(row as usize).as_ref());
-            if fresh {
-                self.groups.push(Group { winner: at, count: 1, existing: None, existing_wins: false });
+            let next = u32::try_from(self.winners.len()).unwrap_or(u32::MAX);
+            let (sources, winners) = (&self.sources, &self.winners);
+            let key = &sources[source as usize].key;
+            let same = |number: u32| has_key(sources, winners[number as usize], key, row as usize);
+            let Some(number) = self.keys.insert(hash, next, same) else {
+                self.winners.push(at);
+                if self.count.is_some() {
+                    self.counts.push(1);
+                }
                 self.extremes.iter_mut().for_each(|extreme| extreme.at.push(at));
                 continue;
-            }
-            let winner = self.groups[number as usize].winner;
-            let order = |at: At| self.orders[at.source as usize].row(at.row as usize);
-            let wins = match self.keep {
-                Keep::First => order(at) < order(winner),
-                Keep::Last => order(at) <= order(winner),
             };
-            let group = &mut self.groups[number as usize];
-            group.count += 1;
+            let wins = match (self.order(at, self.winners[number as usize]), self.keep) {
+                (Ordering::Less, _) | (Ordering::Equal, Keep::Last) => true,
+                _ => false,
+            };
             if wins {
-                group.winner = at;
+                self.winners[number as usize] = at;
             }
-            self.widen(number, at);
+            if self.count.is_some() {
+                self.counts[number as usize] += 1;
+            }
+            self.extremes.iter_mut().for_each(|extreme| extreme.widen(number, at, Ordering::Less));
         }
         Ok(())
-    }
-
-    /// Lets the values at `at` count in the group's extremes.
-    fn widen(&mut self, group: u32, at: At) {
-        for extreme in &mut self.extremes {
-            let best = extreme.at[group as usize];
-            let value = |at: At| extreme.encoded[at.source as usize].row(at.row as usize);
-            if value(at) < value(best) {
-                extreme.at[group as usize] = at;
-            }
-        }
     }
 
     /// Takes rows of the table: those of file number `file` from row `first_row` on, with [`Self::columns_to_meet`].
@@ -250,10 +259,12 @@ impl Deduper {
     /// # Errors
     /// [`ArrowError`] when the batch lacks a column of the rule.
     pub fn meet(&mut self, file: u32, first_row: u64, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let keys = self.keys_of(batch)?;
-        let known: Vec<(u32, u32)> = (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX))
-            .filter_map(|row| Some((row, self.keys.get(keys.row(row as usize).as_ref())?)))
-            .filter(|(_, group)| self.groups[*group as usize].existing.is_none())
+        let key = self.keys_of(batch)?;
+        let hashes = hashes(&key, batch.num_rows());
+        let known: Vec<(u32, u32)> = (0_u32..)
+            .zip(hashes)
+            .filter_map(|(row, hash)| Some((row, self.group(hash, &key, row as usize)?)))
+            .filter(|(_, group)| !self.existing.contains_key(group))
             .collect();
         if known.is_empty() {
             return Ok(());
@@ -262,28 +273,21 @@ impl Deduper {
         let matched = take_record_batch(batch, &wanted)?;
         let counts = self.count.as_ref().and_then(|name| matched.column_by_name(name)).cloned();
         let counts = counts.as_ref().and_then(|c| c.as_primitive_opt::<Int64Type>());
-        let source = self.source(matched, true)?;
+        let source = self.source(matched, None)?;
         for (place, (row, number)) in (0_u32..).zip(known) {
-            let at = At { source, row: place };
-            let order = |at: At| self.orders[at.source as usize].row(at.row as usize);
-            let group = &self.groups[number as usize];
-            let existing_wins = order(group.winner) >= order(at);
-            let before = counts.filter(|c| c.is_valid(place as usize)).map_or(1, |c| c.value(place as usize));
-            let group = &mut self.groups[number as usize];
-            if group.existing.is_some() {
+            if self.existing.contains_key(&number) {
                 continue;
             }
-            group.existing = Some(Existing { file, row: first_row + u64::from(row) });
-            group.existing_wins = existing_wins;
-            group.count = group.count.saturating_add(before);
-            // In a tie of extremes either value will do, so the table's stays where it is.
-            for extreme in &mut self.extremes {
-                let best = extreme.at[number as usize];
-                let value = |at: At| extreme.encoded[at.source as usize].row(at.row as usize);
-                if value(at) <= value(best) {
-                    extreme.at[number as usize] = at;
-                }
+            let at = At { source, row: place };
+            let wins = self.order(self.winners[number as usize], at) != Ordering::Less;
+            self.existing.insert(number, Existing { file, row: first_row + u64::from(row), wins });
+            let before = counts.filter(|c| c.is_valid(place as usize)).map_or(1, |c| c.value(place as usize));
+            if self.count.is_some() {
+                let count = &mut self.counts[number as usize];
+                *count = count.saturating_add(before);
             }
+            // In a tie of extremes either value will do, so the table's stays where it is.
+            self.extremes.iter_mut().for_each(|extreme| extreme.widen(number, at, Ordering::Equal));
         }
         Ok(())
     }
@@ -291,7 +295,7 @@ impl Deduper {
     /// Whether the table's row has to be written again although it stays: a count always grows, an extreme changes only
     /// when a new row has it.
     fn changes_existing(&self, number: u32) -> bool {
-        let is_new = |at: At| self.sources[at.source as usize].is_some();
+        let is_new = |at: At| self.sources[at.source as usize].batch.is_some();
         self.count.is_some() || self.extremes.iter().any(|extreme| is_new(extreme.at[number as usize]))
     }
 
@@ -299,13 +303,13 @@ impl Deduper {
     #[must_use]
     pub fn settle(&self) -> Settlement {
         let mut settlement = Settlement::default();
-        for (number, group) in (0_u32..).zip(&self.groups) {
-            let Some(existing) = group.existing else {
+        for number in 0..u32::try_from(self.winners.len()).unwrap_or(u32::MAX) {
+            let Some(existing) = self.existing.get(&number) else {
                 settlement.gained += 1;
                 settlement.inserts.push(number);
                 continue;
             };
-            let change = if !group.existing_wins {
+            let change = if !existing.wins {
                 settlement.inserts.push(number);
                 Change::Drop
             } else if self.changes_existing(number) {
@@ -320,15 +324,14 @@ impl Deduper {
         settlement
     }
 
-    /// The new rows of these groups, with every column of the table.
+    /// The new rows of these groups, with the given columns of the table.
     ///
     /// # Errors
     /// [`ArrowError`] when the rows do not fit together.
-    pub fn rows(&self, groups: &[u32]) -> Result<RecordBatch, ArrowError> {
-        let at: Vec<At> = groups.iter().map(|g| self.groups[*g as usize].winner).collect();
+    pub fn rows(&self, groups: &[u32], columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+        let at: Vec<At> = groups.iter().map(|g| self.winners[*g as usize]).collect();
         let aggregates = self.aggregates(groups)?;
-        let columns: Result<Vec<ArrayRef>, ArrowError> = self
-            .table
+        let picked: Result<Vec<ArrayRef>, ArrowError> = columns
             .fields()
             .iter()
             .map(|field| match aggregates.iter().find(|(name, _)| name == field.name()) {
@@ -336,7 +339,20 @@ impl Deduper {
                 None => self.column_at(field.name(), &at),
             })
             .collect();
-        RecordBatch::try_new(Arc::clone(&self.table), columns?)
+        RecordBatch::try_new(Arc::clone(columns), picked?)
+    }
+
+    /// The batches that new rows come from; `None` stands for rows of the table.
+    #[must_use]
+    pub fn batches(&self) -> Vec<Option<&RecordBatch>> {
+        self.sources.iter().map(|source| source.batch.as_ref()).collect()
+    }
+
+    /// The batch that the group's new row is in, and its place there.
+    #[must_use]
+    pub fn place(&self, group: u32) -> (usize, usize) {
+        let At { source, row } = self.winners[group as usize];
+        (source as usize, row as usize)
     }
 
     /// The aggregates of these groups: column name and values.
@@ -347,32 +363,45 @@ impl Deduper {
         let mut columns = Vec::with_capacity(self.extremes.len() + 1);
         for extreme in &self.extremes {
             let at: Vec<At> = groups.iter().map(|g| extreme.at[*g as usize]).collect();
-            let values: Vec<_> = extreme.values.iter().map(Some).collect();
+            let values: Vec<_> = extreme.columns.iter().map(Some).collect();
             let kind = self.table.field_with_name(&extreme.name)?.data_type();
             columns.push((extreme.name.clone(), pick(&values, &at, kind)?));
         }
         if let Some(name) = &self.count {
-            let counts: Int64Array = groups.iter().map(|g| Some(self.groups[*g as usize].count)).collect();
+            let counts: Int64Array = groups.iter().map(|g| Some(self.counts[*g as usize])).collect();
             columns.push((name.clone(), Arc::new(counts) as ArrayRef));
         }
         Ok(columns)
     }
 
-    /// The value of a column in the row that stays for each of these groups, for whoever sorts them.
-    ///
-    /// # Errors
-    /// [`ArrowError`] when the column is not among the record and derived columns.
-    pub fn column(&self, name: &str, groups: &[u32]) -> Result<ArrayRef, ArrowError> {
-        let at: Vec<At> = groups.iter().map(|g| self.groups[*g as usize].winner).collect();
-        self.column_at(name, &at)
-    }
-
     fn column_at(&self, name: &str, at: &[At]) -> Result<ArrayRef, ArrowError> {
         let kind = self.table.field_with_name(name)?.data_type();
         let sources: Vec<_> =
-            self.sources.iter().map(|batch| batch.as_ref().and_then(|batch| batch.column_by_name(name))).collect();
+            self.sources.iter().map(|source| source.batch.as_ref()?.column_by_name(name)).collect();
         pick(&sources, at, kind)
     }
+}
+
+impl Extreme {
+    /// Lets the value at `at` be the group's when it compares to the one so far as `least` or better.
+    fn widen(&mut self, group: u32, at: At, least: Ordering) {
+        let best = self.at[group as usize];
+        let (here, there) = (&self.values[at.source as usize], &self.values[best.source as usize]);
+        if here.compare(at.row as usize, there, best.row as usize, self.largest) <= least {
+            self.at[group as usize] = at;
+        }
+    }
+}
+
+/// Whether the row at `at` has the key of row `row` of these columns.
+fn has_key(sources: &[Source], at: At, key: &[Values], row: usize) -> bool {
+    let there = &sources[at.source as usize].key;
+    key.iter().zip(there).all(|(here, there)| here.same(row, there, at.row as usize))
+}
+
+/// A hash of each value of a column: equal values have equal ones.
+pub(crate) fn hash_column(column: &ArrayRef) -> Result<Vec<u64>, ArrowError> {
+    Ok(hashes(&[Values::of(column)?], column.len()))
 }
 
 /// The values at the given places, in that order.
@@ -414,7 +443,7 @@ mod tests {
         let mut deduper = Deduper::new(&schema(keep, Vec::new())).unwrap().unwrap();
         batches.iter().for_each(|rows| deduper.add(batch(rows)).unwrap());
         let settled = deduper.settle();
-        let rows = deduper.rows(&settled.inserts).unwrap();
+        let rows = deduper.rows(&settled.inserts, &deduper.table).unwrap();
         rows.column_by_name("v").unwrap().as_string::<i32>().iter().map(|v| v.unwrap().to_owned()).collect()
     }
 

@@ -118,7 +118,7 @@ pub enum CompactError {
         /// Why.
         source: object_store::Error,
     },
-    /// A local file or folder could not be written through to the disk.
+    /// A local file or folder could not be read, or not be written through to the disk.
     #[error("{}: {source}", path.display())]
     Io {
         /// Which.

@@ -188,6 +188,20 @@ impl StreamClient {
         Self { client: client.clone(), endpoint: name.as_str().into(), stream: stream.into(), route: Arc::clone(route) }
     }
 
+    /// The same for the delivery stream of this name: only [`route`](Self::route) differs, and only calls that put records
+    /// make sense.
+    ///
+    /// # Errors
+    /// [`LoadError::Call`] when Firehose's host cannot be derived.
+    pub fn to_delivery_stream(&self) -> Result<Self, LoadError> {
+        let route = self.route.to_firehose().map_err(|error| LoadError::Call {
+            endpoint: self.endpoint.to_string(),
+            operation: "PutRecordBatch",
+            detail: error.to_string(),
+        })?;
+        Ok(Self { route, ..self.clone() })
+    }
+
     /// Asks the stream for its state: the check to make before a load.
     ///
     /// # Errors

@@ -46,5 +46,5 @@ pub use clock::Clock;
 pub use error::LoadError;
 pub use fingerprint::Fingerprint;
 pub use progress::{LoadProgress, ProgressSnapshot};
-pub use run::{LEAD_US, LoadOutcome, LoadPlan, PreparedLoad, prepare, run};
+pub use run::{LEAD_US, LoadOutcome, LoadPlan, PreparedLoad, Witness, prepare, run};
 pub use slice::Slice;

@@ -18,13 +18,14 @@ use tokio::{
 
 pub(crate) mod api;
 pub(crate) mod call;
+mod cbor;
 mod courier;
 pub(crate) mod desk;
 pub(crate) mod key_order;
 mod lanes;
 pub(crate) mod packer;
 mod retry;
-mod tally;
+pub(crate) mod tally;
 
 pub use retry::RetryPolicy;
 pub(crate) use tally::{Counts, Produced, Recorders};
@@ -78,7 +79,7 @@ impl Settings {
         Self {
             in_flight,
             in_flight_per_shard: load.in_flight_per_shard.map_or((in_flight / 4).max(1), |calls| calls.max(1) as usize),
-            limits: Limits { entries, bytes: bytes(load.batch_bytes).max(1) },
+            limits: Limits { entries, bytes: bytes(load.batch_bytes).clamp(1, api.most_bytes()) },
             retry: RetryPolicy::new(load, seed),
             retry_window_bytes: bytes(load.retry_window),
             shed_after_us: load.shed_after.map(Span::as_us),

@@ -14,14 +14,15 @@ use tokio::sync::watch;
 
 use crate::{
     client::StreamClient,
-    clock::Clock,
+    clock::{self, Clock},
     error::LoadError,
     live_shards::LiveShards,
     producer::{
         Books, Producer, Recorders, Settings,
-        api::Api,
-        call::{NewEntry, RecordMeta},
+        api::{Api, Malformed, Outcome},
+        call::{Call, NewEntry, RecordMeta},
         desk::{Desk, HandedOver},
+        tally::Tally,
     },
     shards::ShardMap,
     timeline::Timeline,
@@ -58,7 +59,7 @@ pub async fn saturate(
     window: Duration,
 ) -> Result<Saturated, LoadError> {
     let clock = Clock::start();
-    let api = Api::put_records(&stream.stream);
+    let api = Api::of(load, &stream.stream);
     let settings = Settings::new(load, 0, &api);
     let interval = Duration::from_secs(1);
     let timeline = Arc::new(Timeline::new(interval));
@@ -85,6 +86,69 @@ pub async fn saturate(
             elapsed: start.elapsed(),
         }),
     }
+}
+
+/// What keeping the books cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Records accounted for.
+    pub records: u64,
+    /// Processor time.
+    pub cpu: Duration,
+}
+
+/// Reads the answers of so many full calls and writes down what became of each record, as the producer does it, without
+/// sending anything.
+#[must_use]
+pub fn keep_books(calls: usize) -> Kept {
+    let api = Api::put_records("books");
+    let entries = api.most_entries();
+    let answer = |k: usize| format!(r#"{{"SequenceNumber":"{k:056}","ShardId":"shardId-{:012}"}}"#, k % 4);
+    let answers: Vec<String> = (0..entries).map(answer).collect();
+    let answer = format!(r#"{{"FailedRecordCount":0,"Records":[{}]}}"#, answers.join(","));
+    let log = LatencyLog::discard(0);
+    let live = Arc::new(LiveShards::new(ShardMap::default()));
+    let mut tally = Tally::new(Recorders::new(&log, Duration::from_secs(1)), live);
+    let mut call = Call::new();
+    let mut cpu_us = 0;
+    let mut sequence = 0;
+    for number in 0..calls as u64 {
+        call.clear();
+        for _ in 0..entries {
+            // Ten thousand records a second, and answers that take a millisecond or two.
+            let records = [RecordMeta { sequence, due_us: 100 * sequence }];
+            call.push(&api, NewEntry { data: b"0123456789", key: "key", explicit_hash: None, records: &records });
+            sequence += 1;
+        }
+        let send_us = 100 * sequence + number % 100;
+        let before_us = clock::cpu_us();
+        // An answer of this shape is always read; what is counted below says so.
+        let _ = enter(&api, &mut tally, &call, answer.as_bytes(), send_us, send_us + 1_000 + number % 1_000);
+        cpu_us += clock::cpu_us() - before_us;
+    }
+    Kept { records: tally.counts().accepted, cpu: Duration::from_micros(cpu_us) }
+}
+
+/// The producer's account of one answered call.
+fn enter(
+    api: &Api,
+    tally: &mut Tally,
+    call: &Call,
+    answer: &[u8],
+    send_us: u64,
+    ack_us: u64,
+) -> Result<usize, Malformed> {
+    tally.called();
+    for entry in call.entries() {
+        tally.sent_first(call.records_of(entry), send_us);
+    }
+    let outcomes = api.read_answer(answer, call.entries().len())?;
+    for (entry, outcome) in call.entries().iter().zip(&outcomes) {
+        if let Outcome::Accepted { shard } = outcome {
+            tally.accepted(entry, call.records_of(entry), shard, send_us, ack_us);
+        }
+    }
+    Ok(outcomes.len())
 }
 
 /// Hands over call after call until `end`.
@@ -117,6 +181,12 @@ fn feed(desk: &Desk, stock: &Stock, settings: Settings, end: Instant) {
 mod tests {
     use super::*;
     use crate::testing::FakeKinesis;
+
+    #[test]
+    fn the_books_of_every_record_are_kept() {
+        let kept = keep_books(3);
+        assert_eq!(kept.records, 1_500);
+    }
 
     #[tokio::test]
     async fn everything_handed_over_is_answered_for() {

@@ -68,7 +68,7 @@ pub use auth::Credentials;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServeError;
 pub use faults::{FaultCount, FaultPlan, FaultPlanError};
-pub use firehose::{Firehose, FirehoseError};
+pub use firehose::{Firehose, FirehoseError, Landed as FirehoseLanded, Witness as FirehoseWitness};
 pub use metrics::{ShardMetrics, StreamCounts, StreamMetrics};
 pub use on_demand::OnDemandRules;
 pub use quota::{AccountLimits, Quotas, ReadLimits, WriteLimits};

@@ -522,6 +522,14 @@ fn compaction(accepted: u64) -> CompactionRecord {
         table_rows: rows,
         elapsed_us: 4_812_000,
         cpu_us: 3_950_000,
+        stages: StageTimes {
+            list_us: 3_000,
+            inflate_us: 410_000,
+            decode_us: 1_730_000,
+            dedupe_us: 520_000,
+            encode_us: 980_000,
+            commit_us: 214_000,
+        },
     }
 }
 

@@ -53,7 +53,9 @@ fn ledger(record: &RunRecord, page: &mut Page) {
         let label = layout::fit(&hop.hop, name_width);
         page.wrapped(ink, &format!("  {mark} {label:<name_width$}  "), &equation(hop));
     }
-    if record.load.is_some() {
+    if record.load.is_some() && !ledger.is_witnessed() {
+        page.wrapped(Ink::Plain, "    ", "lost, duplicated: not measured, nobody could read what the target took");
+    } else if record.load.is_some() {
         let found =
             [("lost", ledger.lost), ("duplicated", ledger.duplicated), ("unacknowledged", ledger.unacknowledged)];
         let found: Vec<_> = found.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
@@ -85,6 +87,16 @@ fn rates(load: &LoadRecord, page: &mut Page) {
             count(load.refused),
         ),
     );
+    let packed = load.aggregation.sent;
+    if packed.kinesis_records > 0 {
+        let each = packed.user_records as f64 / packed.kinesis_records as f64;
+        let text = format!(
+            "aggregated: {} in {} of the stream, {each:.1} in each",
+            counted(packed.user_records, "record", "records"),
+            counted(packed.kinesis_records, "record", "records")
+        );
+        page.wrapped(Ink::Plain, "  ", &text);
+    }
     for line in load.skew.iter().flat_map(skew_lines) {
         page.wrapped(Ink::Plain, "  ", &line);
     }

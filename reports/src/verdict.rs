@@ -72,6 +72,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     promises.extend(evidence.queries.iter().map(answer));
     promises.extend(evidence.slos.iter().map(|bound| slo::promise(bound, evidence)));
     promises.extend(harness(evidence));
+    promises.extend(nothing_taken(evidence));
     promises.push(environment(evidence));
     promises.sort_by_key(|p| p.kept);
     let outcome = outcome(evidence, &promises);
@@ -112,7 +113,8 @@ fn conservation(evidence: &Evidence<'_>) -> Vec<Promise> {
         let (kept, detail) = shards(ledger);
         promises.push(promise("shard ledger".to_owned(), kept, detail));
     }
-    if let Some(load) = evidence.load {
+    // Where nobody could read, nothing is said about what was lost.
+    if let Some(load) = evidence.load.filter(|_| ledger.is_witnessed()) {
         let detail = match ledger.lost_ranges.first() {
             Some((first, last)) if ledger.lost > 0 => format!(
                 "{} of {} accepted never read, the first in sequence {} to {}",
@@ -227,6 +229,15 @@ fn harness(evidence: &Evidence<'_>) -> Option<Promise> {
     Some(Promise { kind: PromiseKind::Harness, name: "harness was not the limit".to_owned(), kept, detail })
 }
 
+/// A target that took nothing at all measured nothing, whatever else holds.
+fn nothing_taken(evidence: &Evidence<'_>) -> Option<Promise> {
+    let load = evidence.load.filter(|load| load.accepted == 0 && load.refused > 0)?;
+    let most = load.refusals.iter().max_by_key(|refusals| refusals.records).map_or("unknown", |most| &most.cause);
+    let due = counted(load.due, "due record", "due records");
+    let detail = format!("not one of {due} was accepted; the most frequent cause: {most}");
+    Some(Promise { kind: PromiseKind::Environment, name: "target takes records".to_owned(), kept: false, detail })
+}
+
 fn environment(evidence: &Evidence<'_>) -> Promise {
     let (kept, detail) = match evidence.failure {
         _ if evidence.interrupted => (false, "stopped by a signal".to_owned()),
@@ -272,7 +283,10 @@ fn facts(evidence: &Evidence<'_>) -> String {
     let mut facts = Vec::new();
     if let Some(load) = evidence.load {
         facts.push(format!("{} due, {} accepted", counted(load.due, "record", "records"), count(load.accepted)));
-        facts.push(format!("{} lost, {} duplicated", count(evidence.ledger.lost), count(evidence.ledger.duplicated)));
+        facts.push(match evidence.ledger.is_witnessed() {
+            true => format!("{} lost, {} duplicated", count(evidence.ledger.lost), count(evidence.ledger.duplicated)),
+            false => "nobody could read them back".to_owned(),
+        });
     }
     if let Some(response) = evidence.hop(Hop::Response) {
         let percentile = if response.supports(99.0) { "p99" } else { "max" };

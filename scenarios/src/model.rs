@@ -167,6 +167,20 @@ pub enum PutCall {
     PutRecords,
     /// One record a call.
     PutRecord,
+    /// Up to 500 records at once to the delivery stream of Amazon Data Firehose that has the stream's name: without keys
+    /// and shards, and nothing can be read back but what lands in the lake.
+    PutRecordBatch,
+}
+
+/// What the calls that put records are written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyFormat {
+    /// JSON with data in base64, as most SDKs write it.
+    #[default]
+    Json,
+    /// CBOR with data as it is, as the SDK for Java writes it: shorter, and with less to hash.
+    Cbor,
 }
 
 /// What is sent again of a call that was refused, or refused in part.
@@ -235,6 +249,9 @@ pub struct Load {
     /// Which call puts records.
     #[serde(default)]
     pub call: PutCall,
+    /// What its body is written in.
+    #[serde(default)]
+    pub body: BodyFormat,
     /// What is sent again.
     #[serde(default)]
     pub retry: Retry,

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod delivery;
+mod direct;
 mod event;
 mod fault;
 mod load;
@@ -33,6 +34,7 @@ pub(crate) fn check(scenario: &Scenario, root: &Node) -> Vec<Fault> {
     }
     faults.extend(fault::check(&scenario.fault, root.at("fault")));
     faults.extend(event::check(&scenario.event, scenario.load.arrival, root.at("event")));
+    faults.extend(direct::check(scenario, root));
     faults.extend(slos(&scenario.slo, root.at("slo")));
     faults
 }

@@ -8,11 +8,15 @@ use deltalake::{
     logstore::LogStoreRef,
     table::state::DeltaTableState,
 };
+use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use super::{
-    existing::{self, KeyBounds, TableReader},
-    write::{Plain, TableWriter},
+    existing::{self, DataFile, KeyBounds, TableReader},
+    stages::Stage,
+    workers::Workers,
+    write::{Plain, RowSource, TableWriter},
 };
 use crate::{
     dedupe::{Deduper, Settlement},
@@ -48,39 +52,64 @@ pub(super) async fn write(
     state: DeltaTableState,
     schema: Arc<TableSchema>,
     batches: Vec<RecordBatch>,
+    workers: &Workers,
 ) -> Result<Written, CompactError> {
     let writer = TableWriter::new(&log_store, &state, schema.arrow_table());
-    let Some(mut deduper) = Deduper::new(&schema)? else {
+    let Some(deduper) = Deduper::new(&schema)? else {
         let plain = Plain::new(schema.arrow_table(), batches);
-        let added = writer.write(&plain, &plain.numbers()).await?;
+        let numbers = plain.numbers();
+        let added = writer.write(&(Arc::new(plain) as Arc<dyn RowSource>), numbers, workers).await?;
         let gained = rows_of(&added)?;
         return Ok(Written { added, gained, ..Written::default() });
     };
 
-    let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
-    let bounds = KeyBounds::of(key, schema.partition_by(), &batches);
-    for batch in batches {
-        deduper.add(batch)?;
-    }
-    let url = log_store.root_url().to_string();
     let reader = TableReader::new(log_store.object_store(None), schema.arrow_table(), schema.partition_by());
-    let files: Vec<_> = existing::files(&url, &state)?.into_iter().filter(|file| bounds.can_match(file)).collect();
-    for (number, file) in (0_u32..).zip(&files) {
-        reader.show(number, file, &mut deduper).await?;
-    }
+    let (reader, runtime) = (Arc::new(reader), Handle::current());
+    let (of_table, url) = (Arc::clone(&reader), log_store.root_url().to_string());
+    let dedupe = move || runtime.block_on(dedupe(deduper, batches, &schema, existing::files(&url, &state)?, &of_table));
+    let (deduper, files, settlement) = workers.run(Stage::Dedupe, dedupe).await?;
+    let Settlement { inserts, changes, duplicates, .. } = settlement;
 
-    let Settlement { inserts, changes, duplicates, .. } = deduper.settle();
-    let mut written = Written { added: writer.write(&deduper, &inserts).await?, duplicates, ..Written::default() };
+    let rows: Arc<dyn RowSource> = Arc::<Deduper>::clone(&deduper);
+    let mut written = Written { added: writer.write(&rows, inserts, workers).await?, duplicates, ..Written::default() };
     let mut rows_removed = 0_i64;
-    for (number, changes) in changes {
-        let file = &files[number as usize];
-        let (added, rows) = reader.rewrite(file, &changes, &deduper, &writer).await?;
+    let rewrites = changes.into_iter().map(|(number, changes)| {
+        let (reader, deduper, writer) = (Arc::clone(&reader), Arc::clone(&deduper), writer.clone());
+        let (file, runtime) = (Arc::clone(&files[number as usize]), Handle::current());
+        let remove = file.remove.clone();
+        let rewrite = move || runtime.block_on(reader.rewrite(&file, &changes, &deduper, &writer));
+        async move { workers.run(Stage::Encode, rewrite).await.map(|(added, rows)| (added, rows, remove)) }
+    });
+    let mut rewrites = futures::stream::iter(rewrites).buffered(workers.count);
+    while let Some((added, rows, remove)) = rewrites.try_next().await? {
         rows_removed += i64::try_from(rows).unwrap_or(i64::MAX);
         written.added.extend(added);
-        written.removed.push(file.remove.clone());
+        written.removed.push(remove);
     }
     written.gained = rows_of(&written.added)? - rows_removed;
     Ok(written)
+}
+
+/// Finds what is the same, among the new rows and in the files of the table that can hold some of their keys.
+async fn dedupe(
+    mut deduper: Deduper,
+    batches: Vec<RecordBatch>,
+    schema: &TableSchema,
+    files: Vec<DataFile>,
+    reader: &TableReader,
+) -> Result<(Arc<Deduper>, Vec<Arc<DataFile>>, Settlement), CompactError> {
+    let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
+    let bounds = KeyBounds::of(key, schema.partition_by(), &batches);
+    deduper.reserve(batches.iter().map(RecordBatch::num_rows).sum());
+    for batch in batches {
+        deduper.add(batch)?;
+    }
+    let files: Vec<_> = files.into_iter().filter(|file| bounds.can_match(file)).map(Arc::new).collect();
+    for (number, file) in (0_u32..).zip(&files) {
+        reader.show(number, file, &mut deduper).await?;
+    }
+    let settlement = deduper.settle();
+    Ok((Arc::new(deduper), files, settlement))
 }
 
 /// The rows in these files by their own statistics, which the Parquet footers gave.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Read,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,10 +16,10 @@ use arrow::{
 };
 use futures::{StreamExt, stream::BoxStream};
 use millrace_scenarios::stamp::DUE_FIELD;
-use object_store::{GetOptions, ObjectStore};
+use object_store::{GetOptions, GetResultPayload, ObjectStore};
 use tracing::warn;
 
-use super::manifest::Object;
+use super::{manifest::Object, stages::Stage, workers::Workers};
 use crate::{
     decode::{BadLine, Decoder},
     error::CompactError,
@@ -89,6 +90,15 @@ impl Batch {
         self.bytes += decoded.bytes;
     }
 
+    /// Whether this is a good place to end: little room is left, and the next object begins another folder. Objects of one
+    /// hour mostly lie in one folder and land in one partition; in two commits, the second would write again what the
+    /// first wrote whenever a record of the hour came twice.
+    pub(super) fn may_end_before(&self, next: &Decoded, limit_bytes: usize) -> bool {
+        let folder = |object: &Object| object.key.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let last = self.objects.last();
+        self.bytes >= limit_bytes / 2 && last.is_some_and(|last| folder(last) != folder(&next.object))
+    }
+
     pub(super) fn is_full(&self, limit_bytes: usize, limit_objects: usize) -> bool {
         self.bytes >= limit_bytes || self.objects.len() >= limit_objects
     }
@@ -105,11 +115,13 @@ pub(super) struct Reader {
     schema: Arc<TableSchema>,
     /// Decoders that are not at work; they keep their buffers.
     idle: Arc<Mutex<Vec<Decoder>>>,
+    workers: Arc<Workers>,
 }
 
 impl Reader {
-    pub(super) fn new(lake: &Location, schema: &Arc<TableSchema>) -> Self {
-        Self { lake: lake.clone(), schema: Arc::clone(schema), idle: Arc::default() }
+    pub(super) fn new(lake: &Location, schema: &Arc<TableSchema>, workers: &Arc<Workers>) -> Self {
+        let (schema, workers) = (Arc::clone(schema), Arc::clone(workers));
+        Self { lake: lake.clone(), schema, idle: Arc::default(), workers }
     }
 
     /// The objects, decoded, in the order given. `None` stands for one that is gone or is not what was listed.
@@ -117,7 +129,7 @@ impl Reader {
         &self,
         objects: Vec<Object>,
     ) -> BoxStream<'static, (Object, Result<Option<Decoded>, CompactError>)> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = self.workers.count;
         let reader = self.clone();
         futures::stream::iter(objects)
             .map(move |object| {
@@ -146,11 +158,28 @@ impl Reader {
             warn!(object = object.key, listed = object.size, now = found.meta.size, "not what was listed any more");
             return Ok(None);
         }
-        let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
         let reader = self.clone();
-        tokio::task::spawn_blocking(move || reader.decode(object, bytes).map(Some))
-            .await
-            .map_err(|e| CompactError::Worker(e.to_string()))?
+        let whole = found.range == (0..object.size);
+        match found.payload {
+            // Reading a file where it is decoded saves a hand-over and a buffer that is filled twice.
+            GetResultPayload::File(mut file, path) if whole => {
+                let read = move || {
+                    let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or(0));
+                    let read = file.read_to_end(&mut bytes);
+                    read.map_err(|source| CompactError::Io { path, source })?;
+                    if bytes.len() as u64 != object.size {
+                        warn!(object = object.key, listed = object.size, "not what was listed any more");
+                        return Ok(None);
+                    }
+                    reader.decode(object, bytes.into()).map(Some)
+                };
+                self.workers.run(Stage::Decode, read).await
+            }
+            _ => {
+                let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
+                self.workers.run(Stage::Decode, move || reader.decode(object, bytes).map(Some)).await
+            }
+        }
     }
 
     pub(super) fn decode(&self, object: Object, bytes: bytes::Bytes) -> Result<Decoded, CompactError> {
@@ -169,6 +198,7 @@ impl Reader {
             bad.extend(chunk.bad);
             Ok(())
         })?;
+        self.workers.stages.inflated(decoder.take_inflate_us());
         idle().push(decoder);
         if let Some(corrupt) = report.corrupt {
             (chunks, bad, due_us) = (Vec::new(), vec![corrupt], Vec::new());

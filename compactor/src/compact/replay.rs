@@ -136,7 +136,7 @@ impl Compactor {
     }
 
     fn piece_reader(&self, schema: &Arc<TableSchema>) -> Reader {
-        Reader::new(&self.quarantine, &Arc::new(schema.for_pieces()))
+        Reader::new(&self.quarantine, &Arc::new(schema.for_pieces()), &self.workers)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use millrace_reports::record::{CompactionRecord, QuarantineReason, UnknownField};
+use millrace_reports::record::{CompactionRecord, QuarantineReason, StageTimes, UnknownField};
 
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct PassReport {
     pub elapsed_us: u64,
     /// CPU time of the process, microseconds.
     pub cpu_us: u64,
+    /// Where the time went.
+    pub stages: StageTimes,
 }
 
 impl PassReport {
@@ -73,6 +75,12 @@ impl PassReport {
             (&mut self.files_removed, later.files_removed),
             (&mut self.elapsed_us, later.elapsed_us),
             (&mut self.cpu_us, later.cpu_us),
+            (&mut self.stages.list_us, later.stages.list_us),
+            (&mut self.stages.inflate_us, later.stages.inflate_us),
+            (&mut self.stages.decode_us, later.stages.decode_us),
+            (&mut self.stages.dedupe_us, later.stages.dedupe_us),
+            (&mut self.stages.encode_us, later.stages.encode_us),
+            (&mut self.stages.commit_us, later.stages.commit_us),
         ];
         counts.into_iter().for_each(|(sum, count)| *sum += count);
         count_all(&mut self.quarantined, &later.quarantined);
@@ -106,6 +114,7 @@ impl PassReport {
             table_rows: self.table_rows,
             elapsed_us: self.elapsed_us,
             cpu_us: self.cpu_us,
+            stages: self.stages,
         }
     }
 }

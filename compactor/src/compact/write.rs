@@ -1,47 +1,52 @@
-//! Rows to data files: one partition after the other, so that one Parquet writer is open at a time however many
-//! partitions a batch touches.
+//! Rows to data files: each partition is a task of its own, encoded by one Parquet writer; as many run at a time as there
+//! are cores, so that memory does not grow with the number of partitions.
 
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
-    compute::interleave,
-    datatypes::SchemaRef,
+    array::{ArrayRef, RecordBatch, UInt32Array},
+    compute::{interleave, partition, take},
+    datatypes::{Schema, SchemaRef},
     error::ArrowError,
     row::{RowConverter, SortField},
 };
 use deltalake::{
     datafile::writer::{DeltaWriter, WriterConfig},
-    kernel::Add,
+    kernel::{Add, scalars::ScalarExt},
     logstore::LogStoreRef,
     table::{config::TablePropertiesExt, state::DeltaTableState},
 };
-use parquet::{
-    basic::{Compression, ZstdLevel},
-    file::properties::WriterProperties,
-};
+use futures::{StreamExt, TryStreamExt};
+use indexmap::IndexMap;
+use tokio::runtime::Handle;
 
+use super::{encoding::properties, stages::Stage, workers::Workers};
 use crate::{dedupe::Deduper, error::CompactError};
 
 /// Rows put together at a time.
-const SLICE_ROWS: usize = 65_536;
+const SLICE_ROWS: usize = 16_384;
 /// Rows that the Parquet encoder takes at a time.
 const ENCODE_ROWS: usize = 8_192;
 
 /// Rows that can be asked for by number.
-pub(super) trait RowSource {
-    /// One column of the given rows.
-    fn column(&self, name: &str, rows: &[u32]) -> Result<ArrayRef, ArrowError>;
-    /// All columns of the table of the given rows.
-    fn rows(&self, rows: &[u32]) -> Result<RecordBatch, ArrowError>;
+pub(super) trait RowSource: Send + Sync {
+    /// The batches that rows come from; `None` where none does.
+    fn batches(&self) -> Vec<Option<&RecordBatch>>;
+    /// The batch of a row, and its place there.
+    fn place(&self, row: u32) -> (usize, usize);
+    /// These columns of the given rows.
+    fn rows(&self, rows: &[u32], columns: &SchemaRef) -> Result<RecordBatch, ArrowError>;
 }
 
 impl RowSource for Deduper {
-    fn column(&self, name: &str, groups: &[u32]) -> Result<ArrayRef, ArrowError> {
-        Self::column(self, name, groups)
+    fn batches(&self) -> Vec<Option<&RecordBatch>> {
+        Self::batches(self)
     }
-    fn rows(&self, groups: &[u32]) -> Result<RecordBatch, ArrowError> {
-        Self::rows(self, groups)
+    fn place(&self, group: u32) -> (usize, usize) {
+        Self::place(self, group)
+    }
+    fn rows(&self, groups: &[u32], columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+        Self::rows(self, groups, columns)
     }
 }
 
@@ -64,51 +69,56 @@ impl Plain {
         (0..u32::try_from(self.places.len()).unwrap_or(u32::MAX)).collect()
     }
 
-    fn pick(&self, index: usize, rows: &[u32]) -> Result<ArrayRef, ArrowError> {
-        let arrays: Vec<_> = self.batches.iter().map(|batch| batch.column(index).as_ref()).collect();
-        let places: Vec<_> = rows
-            .iter()
-            .map(|row| self.places[*row as usize])
-            .map(|(batch, row)| (batch as usize, row as usize))
-            .collect();
-        interleave(&arrays, &places)
-    }
 }
 
 impl RowSource for Plain {
-    fn column(&self, name: &str, rows: &[u32]) -> Result<ArrayRef, ArrowError> {
-        self.pick(self.schema.index_of(name)?, rows)
+    fn batches(&self) -> Vec<Option<&RecordBatch>> {
+        self.batches.iter().map(Some).collect()
     }
-    fn rows(&self, rows: &[u32]) -> Result<RecordBatch, ArrowError> {
-        let columns: Result<Vec<_>, _> = (0..self.schema.fields().len()).map(|index| self.pick(index, rows)).collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), columns?)
+    fn place(&self, row: u32) -> (usize, usize) {
+        let (batch, row) = self.places[row as usize];
+        (batch as usize, row as usize)
+    }
+    fn rows(&self, rows: &[u32], columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+        let places: Vec<_> = rows.iter().map(|row| self.place(*row)).collect();
+        let pick = |name: &String| {
+            let index = self.schema.index_of(name)?;
+            let arrays: Vec<_> = self.batches.iter().map(|batch| batch.column(index).as_ref()).collect();
+            interleave(&arrays, &places)
+        };
+        let picked: Result<Vec<_>, _> = columns.fields().iter().map(|field| pick(field.name())).collect();
+        RecordBatch::try_new(Arc::clone(columns), picked?)
     }
 }
 
 /// Writes data files of one table. Files are complete when a call returns, and part of the table only once committed.
+#[derive(Clone)]
 pub(super) struct TableWriter {
     log_store: LogStoreRef,
     url: String,
     partition_by: Vec<String>,
     config: WriterConfig,
+    /// The columns in the files: partition columns are in their paths.
+    in_files: SchemaRef,
 }
 
 impl TableWriter {
     pub(super) fn new(log_store: &LogStoreRef, state: &DeltaTableState, schema: SchemaRef) -> Self {
         let partition_by = state.metadata().partition_columns().to_vec();
-        let level = ZstdLevel::try_new(1).unwrap_or_default();
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+        let in_files = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned();
+        let in_files = Arc::new(Schema::new(in_files.collect::<Vec<_>>()));
         let table = state.table_config();
         let config = WriterConfig::new(
             schema,
             partition_by.clone(),
-            Some(properties),
+            Some(properties(&RecordBatch::new_empty(Arc::clone(&in_files)))),
             Some(table.target_file_size()),
             Some(ENCODE_ROWS),
             table.num_indexed_cols(),
             None,
         );
-        Self { log_store: Arc::clone(log_store), url: log_store.root_url().to_string(), partition_by, config }
+        let url = log_store.root_url().to_string();
+        Self { log_store: Arc::clone(log_store), url, partition_by, config, in_files }
     }
 
     /// A writer for one or more files; all its rows should be of one partition.
@@ -117,40 +127,103 @@ impl TableWriter {
     }
 
     /// Writes the rows with these numbers.
-    pub(super) async fn write(&self, source: &dyn RowSource, rows: &[u32]) -> Result<Vec<Add>, CompactError> {
-        let mut added = Vec::new();
-        for partition in self.partitions(source, rows)? {
-            let mut writer = self.file();
-            for slice in partition.chunks(SLICE_ROWS) {
-                writer.write(&source.rows(slice)?).await.map_err(|e| CompactError::delta(&self.url, e))?;
-            }
-            added.extend(writer.close().await.map_err(|e| CompactError::delta(&self.url, e))?);
+    pub(super) async fn write(
+        &self,
+        source: &Arc<dyn RowSource>,
+        rows: Vec<u32>,
+        workers: &Workers,
+    ) -> Result<Vec<Add>, CompactError> {
+        let (writer, of) = (self.clone(), Arc::clone(source));
+        let partitions = workers.run(Stage::Encode, move || writer.partitions(of.as_ref(), rows)).await?;
+        let tasks = partitions.into_iter().map(|rows| {
+            let (writer, source, runtime) = (self.clone(), Arc::clone(source), Handle::current());
+            let task = move || runtime.block_on(writer.write_partition(source.as_ref(), &rows));
+            workers.run(Stage::Encode, task)
+        });
+        let added: Vec<_> = futures::stream::iter(tasks).buffered(workers.count).try_collect().await?;
+        Ok(added.concat())
+    }
+
+    /// Writes rows of one partition.
+    async fn write_partition(&self, source: &dyn RowSource, rows: &[u32]) -> Result<Vec<Add>, CompactError> {
+        let Some((batch, place)) = rows.first().map(|row| source.place(*row)) else { return Ok(Vec::new()) };
+        let batches = source.batches();
+        let mut values = IndexMap::new();
+        for name in &self.partition_by {
+            let column = batches[batch].and_then(|batch| batch.column_by_name(name));
+            let value = column.and_then(|column| ScalarExt::from_array(column, place));
+            values.insert(name.clone(), value.ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?);
         }
-        Ok(added)
+        let mut writer = self.file();
+        for (number, slice) in rows.chunks(SLICE_ROWS).enumerate() {
+            let slice = source.rows(slice, &self.in_files)?;
+            if number == 0 {
+                writer = writer.with_writer_properties(properties(&slice));
+            }
+            writer.write_partition(slice, &values).await.map_err(|e| CompactError::delta(&self.url, e))?;
+        }
+        writer.close().await.map_err(|e| CompactError::delta(&self.url, e))
     }
 
     /// The rows by partition; within one, their order stays.
-    fn partitions(&self, source: &dyn RowSource, rows: &[u32]) -> Result<Vec<Vec<u32>>, CompactError> {
+    fn partitions(&self, source: &dyn RowSource, rows: Vec<u32>) -> Result<Vec<Vec<u32>>, CompactError> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         if self.partition_by.is_empty() {
-            return Ok(vec![rows.to_vec()]);
+            return Ok(vec![rows]);
         }
-        let columns: Result<Vec<_>, _> = self.partition_by.iter().map(|name| source.column(name, rows)).collect();
-        let columns = columns?;
-        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-        let values = RowConverter::new(fields)?.convert_columns(&columns)?;
-        let mut numbers = HashMap::new();
-        let mut partitions: Vec<Vec<u32>> = Vec::new();
-        for (value, row) in values.iter().zip(rows) {
-            let next = partitions.len();
-            let number = *numbers.entry(value).or_insert(next);
-            if number == next {
-                partitions.push(Vec::new());
-            }
-            partitions[number].push(*row);
+        let mut numbers = Numbers::default();
+        let batches = source.batches();
+        let of_rows: Result<Vec<_>, CompactError> =
+            batches.iter().map(|batch| batch.map_or(Ok(Vec::new()), |b| numbers.of_rows(b, &self.partition_by))).collect();
+        let of_rows = of_rows?;
+        let mut partitions: Vec<Vec<u32>> = vec![Vec::new(); numbers.numbers.len()];
+        for row in rows {
+            let (batch, place) = source.place(row);
+            partitions[of_rows[batch][place] as usize].push(row);
         }
+        partitions.retain(|rows| !rows.is_empty());
         Ok(partitions)
+    }
+}
+
+/// The number of each partition, by its values.
+#[derive(Default)]
+struct Numbers {
+    converter: Option<RowConverter>,
+    numbers: HashMap<Box<[u8]>, u32>,
+}
+
+impl Numbers {
+    /// The partition of each row. Neighbours mostly share theirs, so only the first of a run is looked up.
+    fn of_rows(&mut self, batch: &RecordBatch, columns: &[String]) -> Result<Vec<u32>, CompactError> {
+        if batch.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let values: Result<Vec<ArrayRef>, ArrowError> =
+            columns.iter().map(|name| Ok(Arc::clone(batch.column(batch.schema_ref().index_of(name)?)))).collect();
+        let values = values?;
+        let runs = partition(&values)?.ranges();
+        let firsts: UInt32Array = runs.iter().map(|run| u32::try_from(run.start).ok()).collect();
+        let firsts: Result<Vec<_>, _> = values.iter().map(|column| take(column, &firsts, None)).collect();
+        let converter = match &mut self.converter {
+            Some(converter) => converter,
+            None => {
+                let fields = values.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+                self.converter.insert(RowConverter::new(fields)?)
+            }
+        };
+        let firsts = converter.convert_columns(&firsts?)?;
+        let mut of_rows = Vec::with_capacity(batch.num_rows());
+        for (run, first) in runs.into_iter().zip(&firsts) {
+            let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+            let number = match self.numbers.get(first.as_ref()) {
+                Some(number) => *number,
+                None => *self.numbers.entry(first.as_ref().into()).or_insert(next),
+            };
+            of_rows.resize(run.end, number);
+        }
+        Ok(of_rows)
     }
 }

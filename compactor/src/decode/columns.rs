@@ -14,11 +14,7 @@ use arrow::{
 };
 use millrace_scenarios::ColumnType;
 
-use super::{
-    json::{integer, number},
-    nested::Tree,
-    time::timestamp_us,
-};
+use super::{json::EXACT, nested::Tree, time::timestamp_us};
 use crate::schema::TableSchema;
 
 /// Names of unknown fields told apart; the rest is counted under [`OTHER_FIELDS`], so that memory stays bounded.
@@ -34,6 +30,26 @@ enum Values {
     Nested(Box<Tree>),
 }
 
+impl Values {
+    /// Gives back room that was made for more: an object's last chunk is a short one.
+    fn shrink(&mut self) {
+        fn shrink<T>(values: &mut Vec<T>) {
+            if values.len() < values.capacity() / 4 * 3 {
+                values.shrink_to_fit();
+            }
+        }
+        match self {
+            Self::Text { bytes, ends } => {
+                shrink(bytes);
+                shrink(ends);
+            }
+            Self::Whole(values) => shrink(values),
+            Self::Number(values) => shrink(values),
+            Self::Boolean(_) | Self::Nested(_) => {}
+        }
+    }
+}
+
 /// One column: values and which of them are there.
 #[derive(Debug)]
 struct Column {
@@ -43,7 +59,8 @@ struct Column {
     any: bool,
     nested: Option<DataType>,
     values: Values,
-    valid: BooleanBufferBuilder,
+    /// Which values are there; not kept before the first null.
+    valid: Option<BooleanBufferBuilder>,
 }
 
 impl Column {
@@ -55,7 +72,40 @@ impl Column {
             (ColumnType::Number, _) => Values::Number(Vec::new()),
             (ColumnType::Boolean, _) => Values::Boolean(BooleanBufferBuilder::new(0)),
         };
-        Self { name, kind, any, nested, values, valid: BooleanBufferBuilder::new(0) }
+        Self { name, kind, any, nested, values, valid: None }
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            Values::Text { ends, .. } => ends.len() - 1,
+            Values::Whole(values) => values.len(),
+            Values::Number(values) => values.len(),
+            Values::Boolean(values) => values.len(),
+            Values::Nested(tree) => tree.len(),
+        }
+    }
+
+    /// A column like this one, with room for as many values as this one has.
+    fn like(&self) -> Self {
+        let rows = self.len();
+        let mut fresh = Self::new(self.name.clone(), self.kind, self.any, self.nested.clone());
+        match (&mut fresh.values, &self.values) {
+            (Values::Text { bytes, ends }, Values::Text { bytes: held, .. }) => {
+                ends.reserve(rows);
+                bytes.reserve(held.len() + held.len() / 16);
+            }
+            (Values::Whole(values), _) => values.reserve(rows),
+            (Values::Number(values), _) => values.reserve(rows),
+            _ => {}
+        }
+        fresh
+    }
+
+    /// A value has been pushed.
+    fn is_there(&mut self) {
+        if let Some(valid) = &mut self.valid {
+            valid.append(true);
+        }
     }
 
     fn cut(&mut self, rows: usize) {
@@ -69,10 +119,19 @@ impl Column {
             Values::Boolean(values) => values.truncate(rows),
             Values::Nested(tree) => tree.cut(rows),
         }
-        self.valid.truncate(rows);
+        if let Some(valid) = &mut self.valid {
+            valid.truncate(rows);
+        }
     }
 
     fn push_null(&mut self) {
+        let rows = self.len();
+        let valid = self.valid.get_or_insert_with(|| {
+            let mut valid = BooleanBufferBuilder::new(rows + 1);
+            valid.append_n(rows, true);
+            valid
+        });
+        valid.append(false);
         match &mut self.values {
             Values::Text { bytes, ends } => ends.push(end_of(bytes)),
             Values::Whole(values) => values.push(0),
@@ -80,7 +139,6 @@ impl Column {
             Values::Boolean(values) => values.append(false),
             Values::Nested(tree) => tree.push_null(),
         }
-        self.valid.append(false);
     }
 
     /// Whether two rows hold the same plain value.
@@ -99,9 +157,10 @@ impl Column {
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let fresh = Self::new(std::mem::take(&mut self.name), self.kind, self.any, self.nested.take());
-        let Self { kind, values, mut valid, .. } = std::mem::replace(self, fresh);
-        let nulls = Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
+        let fresh = self.like();
+        let Self { kind, mut values, valid, .. } = std::mem::replace(self, fresh);
+        values.shrink();
+        let nulls = valid.map(|mut valid| NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
         Ok(match values {
             Values::Text { bytes, ends } => Arc::new(StringArray::try_new(
                 OffsetBuffer::new(ScalarBuffer::from(ends)),
@@ -125,6 +184,26 @@ fn end_of(bytes: &[u8]) -> i32 {
     i32::try_from(bytes.len()).unwrap_or(i32::MAX)
 }
 
+/// Whether the text begins so. Field names are a few bytes: a call to compare memory would take longer than comparing.
+fn begins(text: &[u8], with: &[u8]) -> bool {
+    let Some(text) = text.get(..with.len()) else { return false };
+    let ((words, rest), (with_words, with_rest)) = (text.as_chunks::<8>(), with.as_chunks::<8>());
+    words.iter().zip(with_words).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+        && rest.iter().zip(with_rest).all(|(a, b)| a == b)
+}
+
+fn number(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// An integer, also when it is written like `3.0` or `1e3`, as long as nothing is lost.
+fn integer(text: &[u8]) -> Option<i64> {
+    if !text.iter().any(|byte| b".eE".contains(byte)) {
+        return std::str::from_utf8(text).ok()?.parse().ok();
+    }
+    number(text).filter(|value| value.fract() == 0.0 && value.abs() <= EXACT).map(|value| value as i64)
+}
+
 /// Where a field's value goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slot {
@@ -140,7 +219,8 @@ pub(super) struct Columns {
     columns: Vec<Column>,
     rows: usize,
     slots: HashMap<Box<[u8]>, Slot>,
-    /// The fields of the record before, in order: the next record mostly has the same.
+    /// The fields of the record before, in order, each with all its text from the quote to the value: the next record
+    /// mostly has the same.
     previous: Vec<(Box<[u8]>, Slot)>,
     unknown: Vec<(String, u64)>,
     unknown_here: Vec<usize>,
@@ -170,20 +250,25 @@ impl Columns {
         self.rows
     }
 
-    /// Where the value of the record's `ordinal`-th field goes.
-    pub(super) fn slot(&mut self, ordinal: usize, name: &[u8]) -> Slot {
-        if let Some((before, slot)) = self.previous.get(ordinal)
-            && **before == *name
-        {
-            return *slot;
-        }
-        let slot = self.slots.get(name).copied().unwrap_or_else(|| self.unknown_slot(name));
+    /// Where the value of the record's `ordinal`-th field goes and how long the text before it is, when `text` begins as
+    /// that field did in the record before.
+    pub(super) fn expected(&self, ordinal: usize, text: &[u8]) -> Option<(Slot, usize)> {
+        let (before, slot) = self.previous.get(ordinal)?;
+        begins(text, before).then_some((*slot, before.len()))
+    }
+
+    /// Where the value of the field with this name goes.
+    pub(super) fn slot(&mut self, name: &[u8]) -> Slot {
+        self.slots.get(name).copied().unwrap_or_else(|| self.unknown_slot(name))
+    }
+
+    /// The next record is expected to have this text before the value of its `ordinal`-th field.
+    pub(super) fn expect(&mut self, ordinal: usize, text: &[u8], slot: Slot) {
         if ordinal < self.previous.len() {
-            self.previous[ordinal] = (name.into(), slot);
+            self.previous[ordinal] = (text.into(), slot);
         } else if ordinal == self.previous.len() && ordinal < UNKNOWN_LIMIT {
-            self.previous.push((name.into(), slot));
+            self.previous.push((text.into(), slot));
         }
-        slot
     }
 
     fn unknown_slot(&mut self, name: &[u8]) -> Slot {
@@ -211,7 +296,7 @@ impl Columns {
     /// The column, ready for the current row's value: a field that is there twice counts as its last.
     fn at_row(&mut self, column: usize) -> &mut Column {
         let (rows, column) = (self.rows, &mut self.columns[column]);
-        if column.valid.len() > rows {
+        if column.len() > rows {
             column.cut(rows);
         }
         column
@@ -226,7 +311,7 @@ impl Columns {
         if let Values::Text { bytes, ends } = &mut column.values {
             bytes.extend_from_slice(text);
             ends.push(end_of(bytes));
-            column.valid.append(true);
+            column.is_there();
         }
     }
 
@@ -235,7 +320,7 @@ impl Columns {
         let column = self.at_row(column);
         if let Values::Whole(values) = &mut column.values {
             values.push(value);
-            column.valid.append(true);
+            column.is_there();
         }
     }
 
@@ -243,7 +328,7 @@ impl Columns {
         let column = self.at_row(column);
         if let Values::Number(values) = &mut column.values {
             values.push(value);
-            column.valid.append(true);
+            column.is_there();
         }
     }
 
@@ -251,7 +336,7 @@ impl Columns {
         let column = self.at_row(column);
         if let Values::Boolean(values) = &mut column.values {
             values.append(value);
-            column.valid.append(true);
+            column.is_there();
         }
     }
 
@@ -270,7 +355,7 @@ impl Columns {
             tree.cut(rows);
             return false;
         }
-        self.columns[column].valid.append(true);
+        self.columns[column].is_there();
         for path in unknown {
             let slot = self.slots.get(path.as_bytes()).copied();
             if let Slot::Unknown(field) = slot.unwrap_or_else(|| self.unknown_slot(path.as_bytes())) {
@@ -287,11 +372,11 @@ impl Columns {
             ColumnType::String => self.set_text(column, text),
             ColumnType::Boolean if matches!(text, b"true" | b"false") => self.set_boolean(column, text == b"true"),
             ColumnType::Boolean => return false,
-            ColumnType::Integer => match integer(text, !text.iter().any(|b| b".eE".contains(b))) {
+            ColumnType::Integer => match integer(text) {
                 Some(value) => self.set_whole(column, value),
                 None => return false,
             },
-            ColumnType::Number => match number(text).filter(|value| value.is_finite()) {
+            ColumnType::Number => match number(text) {
                 Some(value) => self.set_number(column, value),
                 None => return false,
             },
@@ -313,7 +398,8 @@ impl Columns {
         let of_path = std::mem::take(&mut self.of_path);
         let outcome = of_path.iter().try_for_each(|(index, text)| {
             let row = self.rows;
-            let held = |column: &Column| column.valid.len() > row && column.valid.get_bit(row);
+            let held =
+                |column: &Column| column.len() > row && column.valid.as_ref().is_none_or(|valid| valid.get_bit(row));
             if !held(&self.columns[*index]) {
                 return if self.set_bare(*index, text.as_bytes()) { Ok(()) } else { Err(*index) };
             }
@@ -339,7 +425,7 @@ impl Columns {
     pub(super) fn keep_row(&mut self) {
         self.rows += 1;
         for column in &mut self.columns {
-            if column.valid.len() < self.rows {
+            if column.len() < self.rows {
                 column.push_null();
             }
         }
@@ -351,7 +437,7 @@ impl Columns {
     /// The record is bad: as if it had never been.
     pub(super) fn drop_row(&mut self) {
         for column in &mut self.columns {
-            if column.valid.len() > self.rows {
+            if column.len() > self.rows {
                 column.cut(self.rows);
             }
         }

@@ -23,6 +23,8 @@ pub(super) struct Frame<'a> {
     pub(super) base: u64,
     /// Line of the byte that is looked at next.
     pub(super) line: u64,
+    /// The buffer is UTF-8 up to here.
+    pub(super) utf8_end: usize,
     /// A record that is too long and whose end has not come yet.
     long: Option<BadLine>,
     /// Where a record may start whose end has not come yet, while what is before it is bad.
@@ -58,6 +60,7 @@ impl<'a> Frame<'a> {
             end: End::Open,
             base: 0,
             line: 1,
+            utf8_end: 0,
             long: None,
             hope: None,
             members: Vec::new(),
@@ -73,8 +76,12 @@ impl<'a> Frame<'a> {
 
     /// Counts the lines that end in `from..to`, and gives `to` back.
     pub(super) fn pass(&mut self, buffer: &[u8], from: usize, to: usize) -> usize {
-        self.line += buffer[from..to].iter().filter(|b| **b == b'\n').count() as u64;
+        self.line += memchr::memchr_iter(b'\n', &buffer[from..to]).count() as u64;
         to
+    }
+
+    pub(super) fn is_utf8(&self, buffer: &[u8], start: usize, end: usize) -> bool {
+        end <= self.utf8_end || std::str::from_utf8(&buffer[start..end]).is_ok()
     }
 
     /// Passes what is between records: line breaks, and `spaces` where they mean nothing.
@@ -109,7 +116,7 @@ impl<'a> Frame<'a> {
 
     /// The end of the line without its line break, and where the next one starts.
     pub(super) fn line_end(&self, buffer: &[u8], start: usize) -> Option<(usize, usize)> {
-        match buffer[start..].iter().position(|b| *b == b'\n') {
+        match memchr::memchr(b'\n', &buffer[start..]) {
             Some(length) => {
                 let end = start + length;
                 Some((if buffer[end - usize::from(end > start)] == b'\r' { end - 1 } else { end }, end + 1))

@@ -93,7 +93,7 @@ impl Lines {
             };
             let value = if is_quoted { &bare[from..to] } else { &text[from..to] };
             if let Some(name) = self.fields.get(ordinal) {
-                match columns.slot(ordinal, name.as_bytes()) {
+                match columns.slot(name.as_bytes()) {
                     Slot::Column(column) if value.is_empty() && !is_quoted => columns.set_null(column),
                     Slot::Column(column) => {
                         if !columns.set_bare(column, value) {

@@ -105,6 +105,11 @@ impl Tree {
         true
     }
 
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.valid.len()
+    }
+
     /// Appends a null.
     pub(super) fn push_null(&mut self) {
         match &mut self.values {

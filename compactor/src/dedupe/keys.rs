@@ -1,84 +1,86 @@
-//! A set of keys, each numbered in the order it was met. Keys lie in one buffer; the hash finds candidates, the bytes decide.
+//! Which number a key has. The table holds no keys, only part of their hash beside the number; whoever asks compares the
+//! keys themselves where they lie.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, DefaultHasher, Hasher},
-};
+/// Slots at first.
+const SLOTS: usize = 1_024;
 
-/// No further key with this hash.
-const END: u32 = u32::MAX;
+/// Numbers by hash, in one open table: a slot is the upper half of the hash and the number plus one; zero is free.
+#[derive(Debug)]
+pub(super) struct Keys {
+    slots: Vec<u64>,
+    held: usize,
+}
 
-/// Hashes that are hashed already.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
+impl Default for Keys {
+    fn default() -> Self {
+        Self { slots: vec![0; SLOTS], held: 0 }
     }
 }
 
-/// Keys as bytes, numbered from 0.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    heads: HashMap<u64, u32, BuildHasherDefault<Identity>>,
-    /// For each key, the next one with the same hash.
-    next: Vec<u32>,
+const fn slot(hash: u64, number: u32) -> u64 {
+    (hash & !0xFFFF_FFFF) | (number as u64 + 1)
 }
 
 impl Keys {
-    fn key(&self, number: u32) -> &[u8] {
-        let number = number as usize;
-        let start = if number == 0 { 0 } else { self.ends[number - 1] };
-        &self.bytes[start..self.ends[number]]
-    }
-
-    fn hash(key: &[u8]) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(key);
-        hasher.finish()
-    }
-
-    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        let mut number = *self.heads.get(&hash)?;
-        while number != END {
-            if self.key(number) == key {
-                return Some(number);
+    /// Makes room for so many keys at once.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let slots = ((self.held + more) * 4 / 3).next_power_of_two();
+        if slots > self.slots.len() {
+            let old = std::mem::replace(&mut self.slots, vec![0; slots]);
+            for taken in old.into_iter().filter(|slot| *slot != 0) {
+                let free = self.free(taken);
+                self.slots[free] = taken;
             }
-            number = self.next[number as usize];
         }
-        None
     }
 
-    /// The number of a key that was met.
-    pub(super) fn get(&self, key: &[u8]) -> Option<u32> {
-        self.find(Self::hash(key), key)
+    /// Where a search for the hash begins: its upper half is all that a slot remembers.
+    fn start(&self, hash: u64) -> usize {
+        (hash >> 32) as usize & (self.slots.len() - 1)
     }
 
-    /// The key's number, and whether it is met for the first time.
-    pub(super) fn insert(&mut self, key: &[u8]) -> (u32, bool) {
-        self.insert_hashed(Self::hash(key), key)
-    }
-
-    fn insert_hashed(&mut self, hash: u64, key: &[u8]) -> (u32, bool) {
-        if let Some(number) = self.find(hash, key) {
-            return (number, false);
+    fn free(&self, hash: u64) -> usize {
+        let mut at = self.start(hash);
+        while self.slots[at] != 0 {
+            at = (at + 1) & (self.slots.len() - 1);
         }
-        let number = u32::try_from(self.ends.len()).unwrap_or(END);
-        self.bytes.extend_from_slice(key);
-        self.ends.push(self.bytes.len());
-        self.next.push(self.heads.insert(hash, number).unwrap_or(END));
-        (number, true)
+        at
+    }
+
+    /// The number of a key that was met; `same` says whether a number's key is the one.
+    pub(super) fn get(&self, hash: u64, same: impl Fn(u32) -> bool) -> Option<u32> {
+        self.find(hash, same).ok()
+    }
+
+    /// The number of the key, or the slot where it would be.
+    fn find(&self, hash: u64, same: impl Fn(u32) -> bool) -> Result<u32, usize> {
+        let mut at = self.start(hash);
+        loop {
+            let taken = self.slots[at];
+            if taken == 0 {
+                return Err(at);
+            }
+            let number = (taken as u32).wrapping_sub(1);
+            if taken >> 32 == hash >> 32 && same(number) {
+                return Ok(number);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    /// The key's number, or none when it is met for the first time and is number `next` from now on.
+    pub(super) fn insert(&mut self, hash: u64, next: u32, same: impl Fn(u32) -> bool) -> Option<u32> {
+        match self.find(hash, same) {
+            Ok(number) => Some(number),
+            Err(free) => {
+                self.slots[free] = slot(hash, next);
+                self.held += 1;
+                if self.held * 4 > self.slots.len() * 3 {
+                    self.reserve(self.held);
+                }
+                None
+            }
+        }
     }
 }
 
@@ -89,24 +91,29 @@ mod tests {
     #[test]
     fn keys_with_the_same_hash_stay_apart() {
         let mut keys = Keys::default();
-        assert_eq!(keys.insert_hashed(7, b"a"), (0, true));
-        assert_eq!(keys.insert_hashed(7, b"b"), (1, true));
-        assert_eq!(keys.insert_hashed(7, b""), (2, true));
-        assert_eq!(keys.insert_hashed(7, b"a"), (0, false));
-        assert_eq!(keys.find(7, b""), Some(2));
-        assert_eq!(keys.find(7, b"c"), None);
-        assert_eq!(keys.find(8, b"a"), None);
+        let names = ["a", "b", "", "c"];
+        for (number, name) in (0..3).zip(names) {
+            assert_eq!(keys.insert(7 << 32, number, |n| names[n as usize] == name), None);
+        }
+        assert_eq!(keys.insert(7 << 32, 3, |n| names[n as usize] == "a"), Some(0));
+        assert_eq!(keys.get(7 << 32, |n| names[n as usize].is_empty()), Some(2));
+        assert_eq!(keys.get(7 << 32, |n| names[n as usize] == "c"), None);
+        assert_eq!(keys.get(8 << 32, |_| true), None);
     }
 
     #[test]
-    fn a_key_is_found_under_its_number() {
-        let mut keys = Keys::default();
-        for k in 0..1_000_u32 {
-            assert_eq!(keys.insert(&k.to_le_bytes()), (k, true));
+    fn a_key_is_found_under_its_number_however_the_table_grows() {
+        for reserved in [0, 100_000] {
+            let mut keys = Keys::default();
+            keys.reserve(reserved);
+            let hash = |k: u32| u64::from(k).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            for k in 0..100_000_u32 {
+                assert_eq!(keys.insert(hash(k), k, |n| n == k), None);
+            }
+            for k in 0..100_000_u32 {
+                assert_eq!(keys.get(hash(k), |n| n == k), Some(k));
+            }
+            assert_eq!(keys.get(hash(100_000), |n| n == 100_000), None);
         }
-        for k in 0..1_000_u32 {
-            assert_eq!(keys.get(&k.to_le_bytes()), Some(k));
-        }
-        assert_eq!(keys.get(&1_000_u32.to_le_bytes()), None);
     }
 }

@@ -17,26 +17,26 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A record or a bad piece of a text: where it starts and ends, and whether it is a whole object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span {
+pub(crate) struct Span {
     /// Its first byte.
-    pub start: usize,
+    pub(crate) start: usize,
     /// Behind its last byte.
-    pub end: usize,
+    pub(crate) end: usize,
     /// Whether it is a whole object.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// What the decoder finds in an object.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Line and offset of each row.
-    pub rows: Vec<(u64, u64)>,
+    pub(crate) rows: Vec<(u64, u64)>,
     /// Reason, member, line, offset, length and kept bytes of each bad piece.
-    pub bad: Vec<(&'static str, u64, u64, u64, u64, Vec<u8>)>,
+    pub(crate) bad: Vec<(&'static str, u64, u64, u64, u64, Vec<u8>)>,
 }
 
 /// Decodes one object. `None` when its gzip is damaged: then no row of it counts.
-pub fn decode(object: &[u8]) -> Option<Found> {
+pub(crate) fn decode(object: &[u8]) -> Option<Found> {
     let columns = [
         ("b", ColumnType::Boolean),
         ("i", ColumnType::Integer),
@@ -65,7 +65,7 @@ pub fn decode(object: &[u8]) -> Option<Found> {
 }
 
 /// Checks the decoder on a text that is not compressed.
-pub fn check(text: &[u8]) {
+pub(crate) fn check(text: &[u8]) {
     if text.starts_with(&[0x1f, 0x8b]) {
         decode(text);
         return;

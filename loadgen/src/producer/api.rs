@@ -6,14 +6,20 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
+use millrace_scenarios::{BodyFormat, Load, PutCall};
 use serde::Deserialize;
 
-use super::call::NewEntry;
+use super::{call::NewEntry, cbor};
+use crate::firehose;
+
+/// The shard of records that are on none: a delivery stream has no shards.
+pub(crate) const NO_SHARD: &str = "";
 
 /// One operation on one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Api {
     operation: Operation,
+    format: BodyFormat,
     body_start: Vec<u8>,
     body_end: &'static [u8],
 }
@@ -23,6 +29,7 @@ pub(crate) struct Api {
 enum Operation {
     PutRecords,
     PutRecord,
+    PutRecordBatch,
 }
 
 /// What became of an entry.
@@ -42,15 +49,41 @@ pub(crate) struct Malformed(pub(crate) String);
 impl Api {
     /// PutRecords on this stream: 500 records and 10 MiB at most.
     pub(crate) fn put_records(stream: &str) -> Self {
-        let name = serde_json::Value::from(stream);
-        let body_start = format!("{{\"StreamName\":{name},\"Records\":[").into_bytes();
-        Self { operation: Operation::PutRecords, body_start, body_end: b"]}" }
+        Self::new(Operation::PutRecords, stream, BodyFormat::Json)
     }
 
-    /// PutRecord on this stream: one record.
-    pub(crate) fn put_record(stream: &str) -> Self {
-        let body_start = format!("{{\"StreamName\":{},", serde_json::Value::from(stream)).into_bytes();
-        Self { operation: Operation::PutRecord, body_start, body_end: b"}" }
+    /// The operation of a scenario's load on the stream of this name.
+    pub(crate) fn of(load: &Load, name: &str) -> Self {
+        match load.call {
+            PutCall::PutRecords => Self::new(Operation::PutRecords, name, load.body),
+            PutCall::PutRecord => Self::new(Operation::PutRecord, name, load.body),
+            // Firehose speaks JSON only.
+            PutCall::PutRecordBatch => Self::new(Operation::PutRecordBatch, name, BodyFormat::Json),
+        }
+    }
+
+    fn new(operation: Operation, name: &str, format: BodyFormat) -> Self {
+        let (body_start, body_end) = match format {
+            BodyFormat::Json => json_frame(operation, name),
+            BodyFormat::Cbor => cbor_frame(operation, name),
+        };
+        Self { operation, format, body_start, body_end }
+    }
+
+    /// The `Content-Type` header.
+    pub(crate) const fn content_type(&self) -> &'static str {
+        match self.format {
+            BodyFormat::Json => "application/x-amz-json-1.1",
+            BodyFormat::Cbor => "application/x-amz-cbor-1.1",
+        }
+    }
+
+    /// What stands between two entries.
+    pub(crate) const fn separator(&self) -> &'static [u8] {
+        match self.format {
+            BodyFormat::Json => b",",
+            BodyFormat::Cbor => b"",
+        }
     }
 
     /// The `X-Amz-Target` header.
@@ -58,6 +91,7 @@ impl Api {
         match self.operation {
             Operation::PutRecords => "Kinesis_20131202.PutRecords",
             Operation::PutRecord => "Kinesis_20131202.PutRecord",
+            Operation::PutRecordBatch => firehose::TARGET,
         }
     }
 
@@ -66,6 +100,7 @@ impl Api {
         match self.operation {
             Operation::PutRecords => "PutRecords",
             Operation::PutRecord => "PutRecord",
+            Operation::PutRecordBatch => "PutRecordBatch",
         }
     }
 
@@ -74,6 +109,15 @@ impl Api {
         match self.operation {
             Operation::PutRecords => 500,
             Operation::PutRecord => 1,
+            Operation::PutRecordBatch => firehose::MAX_RECORDS,
+        }
+    }
+
+    /// Bytes of a call's records at most.
+    pub(crate) const fn most_bytes(&self) -> usize {
+        match self.operation {
+            Operation::PutRecords | Operation::PutRecord => 10 << 20,
+            Operation::PutRecordBatch => firehose::MAX_BYTES,
         }
     }
 
@@ -87,9 +131,45 @@ impl Api {
 
     /// Appends an entry.
     pub(crate) fn encode(&self, entry: NewEntry<'_>, out: &mut Vec<u8>) {
-        let list = self.operation == Operation::PutRecords;
+        match self.format {
+            BodyFormat::Json => self.encode_json(entry, out),
+            BodyFormat::Cbor => self.encode_cbor(entry, out),
+        }
+    }
+
+    fn encode_cbor(&self, entry: NewEntry<'_>, out: &mut Vec<u8>) {
+        if self.operation != Operation::PutRecord {
+            cbor::push_map(2 + usize::from(entry.explicit_hash.is_some()), out);
+        }
+        cbor::push_text("Data", out);
+        cbor::push_bytes(entry.data, out);
+        cbor::push_text("PartitionKey", out);
+        cbor::push_text(entry.key, out);
+        if let Some(hash) = entry.explicit_hash {
+            cbor::push_text("ExplicitHashKey", out);
+            cbor::push_text(&hash.to_string(), out);
+        }
+    }
+
+    /// The partition key of an entry that was encoded, and its explicit hash key; absent where it has none.
+    pub(crate) fn key_of(&self, entry: &[u8]) -> Option<EntryKey> {
+        if self.format == BodyFormat::Json {
+            return EntryKey::read(entry);
+        }
+        let open = [&[cbor::MAP], entry, &[cbor::BREAK]].concat();
+        let whole = if self.operation == Operation::PutRecord { &open } else { entry };
+        let [key, hash] = cbor::read_texts(whole, ["PartitionKey", "ExplicitHashKey"]);
+        Some(EntryKey { key: key?.to_owned(), explicit_hash: hash.map(str::to_owned) })
+    }
+
+    fn encode_json(&self, entry: NewEntry<'_>, out: &mut Vec<u8>) {
+        let list = self.operation != Operation::PutRecord;
         out.extend_from_slice(if list { b"{\"Data\":\"" } else { b"\"Data\":\"" });
         base64_simd::STANDARD.encode_append(entry.data, out);
+        if self.operation == Operation::PutRecordBatch {
+            out.extend_from_slice(b"\"}");
+            return;
+        }
         out.extend_from_slice(b"\",\"PartitionKey\":");
         push_text(entry.key, out);
         if let Some(hash) = entry.explicit_hash {
@@ -104,16 +184,58 @@ impl Api {
 
     /// What became of each of `entries` entries, in order.
     pub(crate) fn read_answer<'a>(&self, body: &'a [u8], entries: usize) -> Result<Vec<Outcome<'a>>, Malformed> {
+        let cbor = self.format == BodyFormat::Cbor;
+        if self.operation == Operation::PutRecord && cbor {
+            return Ok(vec![cbor::read_record(body)?]);
+        }
         if self.operation == Operation::PutRecord {
             return Ok(vec![read_json::<OneAnswer>(body)?.into()]);
         }
+        if self.operation == Operation::PutRecordBatch {
+            let outcomes = firehose::parse(body, entries).map_err(|error| Malformed(error.to_string()))?;
+            return Ok(outcomes.into_iter().map(Outcome::from).collect());
+        }
         let mut outcomes = Vec::with_capacity(entries);
-        if Scanner::records(body, &mut outcomes).is_none() {
+        if cbor {
+            outcomes = cbor::read_records(body)?;
+        } else if Scanner::records(body, &mut outcomes).is_none() {
             outcomes = read_json::<AllAnswers>(body)?.records.into_iter().map(Outcome::from).collect();
         }
         match outcomes.len() {
             found if found == entries => Ok(outcomes),
             found => Err(Malformed(format!("{found} entries for {entries} records"))),
+        }
+    }
+}
+
+/// What stands before the entries of a call, and after them.
+fn json_frame(operation: Operation, name: &str) -> (Vec<u8>, &'static [u8]) {
+    let name = serde_json::Value::from(name);
+    match operation {
+        Operation::PutRecords => (format!("{{\"StreamName\":{name},\"Records\":[").into_bytes(), b"]}"),
+        Operation::PutRecord => (format!("{{\"StreamName\":{name},").into_bytes(), b"}"),
+        Operation::PutRecordBatch => (format!("{{\"DeliveryStreamName\":{name},\"Records\":[").into_bytes(), b"]}"),
+    }
+}
+
+/// The same in CBOR; what is open until a break can be written without knowing how long it gets.
+fn cbor_frame(operation: Operation, name: &str) -> (Vec<u8>, &'static [u8]) {
+    let mut start = vec![cbor::MAP];
+    cbor::push_text("StreamName", &mut start);
+    cbor::push_text(name, &mut start);
+    if operation == Operation::PutRecord {
+        return (start, &[cbor::BREAK]);
+    }
+    cbor::push_text("Records", &mut start);
+    start.push(cbor::LIST);
+    (start, &[cbor::BREAK, cbor::BREAK])
+}
+
+impl<'a> From<firehose::Outcome<'a>> for Outcome<'a> {
+    fn from(one: firehose::Outcome<'a>) -> Self {
+        match one {
+            firehose::Outcome::Accepted { .. } => Self::Accepted { shard: Cow::Borrowed(NO_SHARD) },
+            firehose::Outcome::Refused { code, .. } => Self::Refused { code },
         }
     }
 }
@@ -156,7 +278,7 @@ struct AllAnswers {
     records: Vec<OneAnswer>,
 }
 
-/// An error answer's code and message, as the JSON protocol of AWS has them.
+/// An error answer's code and message, as the JSON protocol of AWS has them, and the CBOR protocol too.
 pub(crate) fn read_error(body: &[u8]) -> (Option<String>, Option<String>) {
     #[derive(Deserialize, Default)]
     struct Error {
@@ -165,7 +287,13 @@ pub(crate) fn read_error(body: &[u8]) -> (Option<String>, Option<String>) {
         #[serde(alias = "Message")]
         message: Option<String>,
     }
-    let error: Error = serde_json::from_slice(body).unwrap_or_default();
+    let error = match body.first() {
+        Some(b'{') => serde_json::from_slice(body).unwrap_or_default(),
+        _ => {
+            let [code, message, capital] = cbor::read_texts(body, ["__type", "message", "Message"]);
+            Error { code: code.map(str::to_owned), message: message.or(capital).map(str::to_owned) }
+        }
+    };
     // The code may stand after a namespace: com.amazonaws.kinesis#ResourceNotFoundException.
     let code = error.code.map(|code| code.rsplit('#').next().unwrap_or_default().to_owned());
     (code, error.message)
@@ -295,79 +423,4 @@ impl<'a> Scanner<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn answer(body: &str, entries: usize) -> Result<Vec<String>, Malformed> {
-        let outcomes = Api::put_records("s").read_answer(body.as_bytes(), entries)?;
-        Ok(outcomes.iter().map(|outcome| format!("{outcome:?}")).collect())
-    }
-
-    #[test]
-    fn plain_spaced_and_escaped_answers_say_the_same() {
-        let plain = r#"{"FailedRecordCount":1,"Records":[{"SequenceNumber":"49","ShardId":"shardId-000000000001"},{"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"Rate exceeded"}],"EncryptionType":"NONE"}"#;
-        let spaced = plain.replace(':', " : ").replace(',', " , ");
-        let escaped = plain.replace("Rate exceeded", "a \\\"quoted\\\" reason");
-        let nulls = plain
-            .replace("\"ShardId\":\"shardId-000000000001\"", "\"ShardId\":\"shardId-000000000001\",\"ErrorCode\":null");
-        let want = answer(plain, 2).unwrap();
-        assert_eq!(want[0], "Accepted { shard: \"shardId-000000000001\" }");
-        assert_eq!(want[1], "Refused { code: \"ProvisionedThroughputExceededException\" }");
-        for body in [spaced, escaped, nulls] {
-            assert_eq!(answer(&body, 2).unwrap(), want, "{body}");
-        }
-    }
-
-    #[test]
-    fn too_many_too_few_or_no_entries_are_malformed() {
-        let one = r#"{"Records":[{"SequenceNumber":"1","ShardId":"a"}]}"#;
-        assert_eq!(answer(one, 2).unwrap_err().to_string(), "malformed answer: 1 entries for 2 records");
-        assert!(answer(r#"{"Records":[]}"#, 1).is_err());
-        assert!(answer("{}", 1).is_err() && answer("", 1).is_err() && answer("<html>", 1).is_err());
-        assert_eq!(answer(r#"{"Records":[{}]}"#, 1).unwrap(), ["Refused { code: \"unknown\" }"]);
-    }
-
-    #[test]
-    fn errors_are_read_with_and_without_a_namespace() {
-        let both = (Some("ResourceNotFoundException".to_owned()), Some("no".to_owned()));
-        assert_eq!(read_error(br#"{"__type":"com.amazonaws.kinesis#ResourceNotFoundException","message":"no"}"#), both);
-        assert_eq!(read_error(br#"{"__type":"ResourceNotFoundException","Message":"no"}"#), both);
-        assert_eq!(read_error(b"<html>"), (None, None));
-    }
-
-    #[test]
-    fn one_record_has_a_call_of_its_own_shape() {
-        let api = Api::put_record("s");
-        let mut body = api.body_start().to_vec();
-        let entry = NewEntry { data: b"x", key: "k", explicit_hash: Some(7), records: &[] };
-        api.encode(entry, &mut body);
-        body.extend_from_slice(api.body_end());
-        let text = r#"{"StreamName":"s","Data":"eA==","PartitionKey":"k","ExplicitHashKey":"7"}"#;
-        assert_eq!(String::from_utf8(body).unwrap(), text);
-        let read = api.read_answer(br#"{"SequenceNumber":"1","ShardId":"b"}"#, 1).unwrap();
-        assert_eq!(read, [Outcome::Accepted { shard: "b".into() }]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_key_and_data_come_back(key in "\\PC{1,20}|[\\x00-\\x7f]{1,9}", data: Vec<u8>, hash: Option<u128>) {
-            let api = Api::put_records("s");
-            let mut json = Vec::new();
-            api.encode(NewEntry { data: &data, key: &key, explicit_hash: hash, records: &[] }, &mut json);
-            let read = EntryKey::read(&json).unwrap();
-            prop_assert_eq!((read.key.as_str(), read.explicit_hash()), (key.as_str(), hash));
-            let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
-            prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(value["Data"].as_str().unwrap()).unwrap(), data);
-        }
-
-        #[test]
-        fn what_the_scanner_reads_serde_reads_alike(body in r#"\{("a":1,)?"Records":\[(\{"(ShardId|ErrorCode)":("[a-z]{0,3}"|null|1)\},?){0,3}\]\}"#) {
-            let mut seen = Vec::new();
-            if Scanner::records(body.as_bytes(), &mut seen).is_some() && let Ok(all) = serde_json::from_str::<AllAnswers>(&body) {
-                prop_assert_eq!(seen, all.records.into_iter().map(Outcome::from).collect::<Vec<_>>());
-            }
-        }
-    }
-}
+mod tests;

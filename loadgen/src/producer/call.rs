@@ -165,7 +165,7 @@ impl Call {
     fn open_entry(&mut self, api: &Api) -> usize {
         match self.entries.is_empty() {
             true => self.body.extend_from_slice(api.body_start()),
-            false => self.body.push(b','),
+            false => self.body.extend_from_slice(api.separator()),
         }
         self.body.len()
     }

@@ -191,9 +191,10 @@ impl Desk {
             call.seal(&self.api);
             let sha256 = if self.signs { call.body_sha256() } else { String::new() };
             let credentials = self.signs.then(|| self.route.credentials());
-            let (bytes, target) = (call.body().len(), self.api.target());
+            let (bytes, operation) = (call.body().len(), (self.api.target(), self.api.content_type()));
             let (now_us, credentials) = (self.clock.now_us(), credentials.as_deref());
-            if let Err(error) = sign::head(&self.route, target, bytes, &sha256, credentials, now_us, call.head_mut()) {
+            if let Err(error) = sign::head(&self.route, operation, bytes, &sha256, credentials, now_us, call.head_mut())
+            {
                 // Sent as far as it came, the endpoint's refusal says the rest.
                 tracing::error!(%error, "a call goes out without a signature");
             }

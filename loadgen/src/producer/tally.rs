@@ -93,7 +93,7 @@ struct Refused {
 }
 
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     counts: Counts,
     shards: Vec<ShardBook>,
     /// Place in `shards` by name; and by the number in a name as AWS gives them, which is what nearly all have.
@@ -117,7 +117,7 @@ struct ShardBook {
 }
 
 impl Tally {
-    pub(super) fn new(recorders: Recorders, live: Arc<LiveShards>) -> Self {
+    pub(crate) fn new(recorders: Recorders, live: Arc<LiveShards>) -> Self {
         Self {
             live,
             counts: Counts::default(),
@@ -132,25 +132,25 @@ impl Tally {
         }
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    pub(super) fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.counts.sent
     }
 
-    pub(super) fn last_response_interval(&self) -> Option<&LatencyInterval> {
+    pub(crate) fn last_response_interval(&self) -> Option<&LatencyInterval> {
         self.recorders.response.last_interval()
     }
 
     /// Counts a call.
-    pub(super) fn called(&mut self) {
+    pub(crate) fn called(&mut self) {
         self.counts.calls += 1;
     }
 
     /// Counts records that were sent for the first time.
-    pub(super) fn sent_first(&mut self, records: &[RecordMeta], send_us: u64) {
+    pub(crate) fn sent_first(&mut self, records: &[RecordMeta], send_us: u64) {
         self.counts.sent += records.len() as u64;
         let first_us = self.counts.first_send_us;
         self.counts.first_send_us = if first_us == 0 { send_us } else { first_us.min(send_us) };
@@ -159,18 +159,18 @@ impl Tally {
         }
     }
 
-    pub(super) fn call_failed(&mut self) {
+    pub(crate) fn call_failed(&mut self) {
         self.counts.failed_calls += 1;
     }
 
-    pub(super) fn waited(&mut self, wait_us: u64) {
+    pub(crate) fn waited(&mut self, wait_us: u64) {
         self.counts.in_flight_waits += 1;
         self.counts.longest_wait_us = self.counts.longest_wait_us.max(wait_us);
     }
 
     /// Counts the records of an entry that the stream has taken. Those that it took before are duplicates, which the
     /// consumer counts.
-    pub(super) fn accepted(&mut self, entry: &Entry, records: &[RecordMeta], shard: &str, send_us: u64, ack_us: u64) {
+    pub(crate) fn accepted(&mut self, entry: &Entry, records: &[RecordMeta], shard: &str, send_us: u64, ack_us: u64) {
         let mut new = 0;
         let at = self.shard_at(shard);
         for record in records {
@@ -198,7 +198,7 @@ impl Tally {
     }
 
     /// Counts answers that refused so many records.
-    pub(super) fn refusal(&mut self, shard: Option<&Arc<str>>, cause: &str, records: u64) {
+    pub(crate) fn refusal(&mut self, shard: Option<&Arc<str>>, cause: &str, records: u64) {
         self.counts.refusals += records;
         self.cause(shard, cause).refusals += records;
         if let Some(shard) = shard {
@@ -207,18 +207,18 @@ impl Tally {
     }
 
     /// How many of these records were not taken.
-    pub(super) fn not_accepted(&self, records: &[RecordMeta]) -> u64 {
+    pub(crate) fn not_accepted(&self, records: &[RecordMeta]) -> u64 {
         records.iter().filter(|record| !self.accepted.contains(record.sequence)).count() as u64
     }
 
     /// Counts so many records that are not tried again.
-    pub(super) fn given_up(&mut self, shard: Option<&Arc<str>>, cause: &str, records: u64) {
+    pub(crate) fn given_up(&mut self, shard: Option<&Arc<str>>, cause: &str, records: u64) {
         self.counts.refused += records;
         self.cause(shard, cause).records += records;
     }
 
     /// Sums up.
-    pub(super) fn finish(self, failure: Option<LoadError>) -> Result<Produced, LoadError> {
+    pub(crate) fn finish(self, failure: Option<LoadError>) -> Result<Produced, LoadError> {
         let mut refusals: Vec<Refusals> = self
             .refusals
             .into_iter()

@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -16,10 +16,15 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
     result::ConnectorError,
 };
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{InvalidDnsNameError, ServerName},
+};
 
 use crate::error::LoadError;
 
+/// What the hosts of AWS end with, in all its partitions.
+const AWS_DOMAINS: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
 /// Credentials are asked for again this long before they end.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 /// ... and this often while that fails.
@@ -42,7 +47,7 @@ pub struct Route {
     port: u16,
     /// TLS, and the name that the certificate must have.
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    credentials: RwLock<Arc<Credentials>>,
+    credentials: Arc<RwLock<Arc<Credentials>>>,
 }
 
 impl Route {
@@ -74,14 +79,43 @@ impl Route {
         };
         let (path, url) = (url.path().to_owned(), seen.url);
         let (region, service) = (seen.region, seen.service);
-        let credentials_now = RwLock::new(Arc::new(credentials.clone()));
+        let credentials_now = Arc::new(RwLock::new(Arc::new(credentials.clone())));
         let route =
             Arc::new(Self { url, authority, path, region, service, host, port, tls, credentials: credentials_now });
         if credentials.expiry().is_some() {
-            let weak = Arc::downgrade(&route);
+            let weak = Arc::downgrade(&route.credentials);
             tokio::spawn(renew(weak, provider, credentials.expiry()));
         }
         Ok(route)
+    }
+
+    /// The way to Amazon Data Firehose, as the same caller. An endpoint that was named serves both; on AWS the two differ in
+    /// the first label of the host.
+    ///
+    /// # Errors
+    /// A host that cannot be a certificate's name.
+    pub fn to_firehose(&self) -> Result<Arc<Self>, InvalidDnsNameError> {
+        let of_aws = AWS_DOMAINS.iter().any(|domain| self.host.ends_with(domain));
+        let here = |text: &str| match text.strip_prefix("kinesis.") {
+            Some(rest) if of_aws => format!("firehose.{rest}"),
+            _ => text.to_owned(),
+        };
+        let host = here(&self.host);
+        let tls = match &self.tls {
+            Some((config, _)) => Some((Arc::clone(config), ServerName::try_from(host.clone())?)),
+            None => None,
+        };
+        Ok(Arc::new(Self {
+            url: self.url.replacen(&self.host, &host, 1),
+            authority: here(&self.authority),
+            path: self.path.clone(),
+            region: self.region.clone(),
+            service: "firehose".to_owned(),
+            host,
+            port: self.port,
+            tls,
+            credentials: Arc::clone(&self.credentials),
+        }))
     }
 
     /// A way that nothing is sent on.
@@ -97,7 +131,7 @@ impl Route {
             host: text("nowhere"),
             port: 80,
             tls: None,
-            credentials: RwLock::new(Arc::new(Credentials::new("key", "secret", None, None, "test"))),
+            credentials: Arc::new(RwLock::new(Arc::new(Credentials::new("key", "secret", None, None, "test")))),
         }
     }
 
@@ -113,15 +147,19 @@ impl Route {
 }
 
 /// Asks for new credentials before the old ones end.
-async fn renew(route: std::sync::Weak<Route>, provider: SharedCredentialsProvider, mut expiry: Option<SystemTime>) {
+async fn renew(
+    held: Weak<RwLock<Arc<Credentials>>>,
+    provider: SharedCredentialsProvider,
+    mut expiry: Option<SystemTime>,
+) {
     while let Some(until) = expiry {
         let left = until.duration_since(SystemTime::now()).unwrap_or_default();
         tokio::time::sleep(left.saturating_sub(RENEW_BEFORE).max(RENEW_PAUSE)).await;
-        let Some(route) = route.upgrade() else { return };
+        let Some(held) = held.upgrade() else { return };
         // While it fails the old ones go on, and the endpoint says when they are over.
         if let Ok(fresh) = provider.provide_credentials().await {
             expiry = fresh.expiry();
-            *route.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+            *held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         }
     }
 }
@@ -186,5 +224,26 @@ impl HttpConnector for Catcher {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen::of(&request);
         HttpConnectorFuture::ready(Err(ConnectorError::user("nothing is sent".into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(url: &str, host: &str) -> Route {
+        Route { url: url.to_owned(), authority: host.to_owned(), host: host.to_owned(), ..Route::nowhere() }
+    }
+
+    #[test]
+    fn firehose_has_its_own_host_on_aws_and_shares_that_of_any_other_endpoint() {
+        let aws = route("https://kinesis.eu-west-1.amazonaws.com/", "kinesis.eu-west-1.amazonaws.com");
+        let there = aws.to_firehose().unwrap();
+        assert_eq!(there.url, "https://firehose.eu-west-1.amazonaws.com/");
+        assert_eq!(there.authority, there.host);
+        assert_eq!((there.host.as_str(), there.service.as_str()), ("firehose.eu-west-1.amazonaws.com", "firehose"));
+        assert!(Arc::ptr_eq(&aws.credentials, &there.credentials), "renewed once for both");
+        let elsewhere = route("http://kinesis.local:4567/", "kinesis.local").to_firehose().unwrap();
+        assert_eq!((elsewhere.url.as_str(), elsewhere.host.as_str()), ("http://kinesis.local:4567/", "kinesis.local"));
     }
 }

@@ -17,17 +17,17 @@ pub(crate) struct SignError(String);
 
 /// Appends the head of a POST with this body to `out`, signed with `credentials` when there are some.
 ///
-/// `body_sha256` is lowercase hex; `wall_us` is the time of the signature, microseconds since 1970.
+/// The operation is its `X-Amz-Target` and `Content-Type`. `body_sha256` is lowercase hex; `wall_us` is the time of the signature, microseconds since 1970.
 pub(crate) fn head(
     route: &Route,
-    target: &'static str,
+    (target, content_type): (&'static str, &'static str),
     body_bytes: usize,
     body_sha256: &str,
     credentials: Option<&Credentials>,
     wall_us: u64,
     out: &mut Vec<u8>,
 ) -> Result<(), SignError> {
-    let fixed = [("host", &*route.authority), ("content-type", CONTENT_TYPE), ("x-amz-target", target)];
+    let fixed = [("host", &*route.authority), ("content-type", content_type), ("x-amz-target", target)];
     for part in ["POST ", &route.path, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
@@ -57,8 +57,6 @@ pub(crate) fn head(
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
-
-const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 fn push(out: &mut Vec<u8>, name: &str, value: &str) {
     for part in [name, ": ", value, "\r\n"] {

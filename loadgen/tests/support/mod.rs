@@ -15,7 +15,7 @@ use std::{
 };
 
 use millrace_loadgen::{
-    Clock, LoadOutcome, LoadPlan, Slice,
+    Clock, LoadOutcome, LoadPlan, Slice, Witness,
     client::{Endpoint, StreamClient, connect},
     clock::sharpen_timers,
 };
@@ -185,7 +185,7 @@ impl Trial {
                 run_id: "demo-1".to_owned(),
                 run_dir: folder.path().to_owned(),
                 stream: StreamClient::new(&reached, "demo"),
-                reads_back: true,
+                witness: Witness::Consumer,
                 slice: Slice::default(),
                 ready_us: clock.now_us(),
                 log: LatencyLog::discard(origin_us),

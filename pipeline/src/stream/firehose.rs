@@ -17,6 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use millrace_reports::record::{DeliveryRecord, HopLatency};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ use super::{
     json::{self, Batch, Text},
     validate::{Member, Violations},
 };
-use crate::delivery::{DeliveryConfig, DeliveryError};
+use crate::delivery::{DeliveryConfig, DeliveryError, Progress};
 
 /// A delivery stream that did not come to its end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,18 @@ const MAX_CALL_BYTES: usize = 4 << 20;
 const MAX_DATA_BYTES: usize = 1_000 << 10;
 /// Names in a listing, unless a call says otherwise (AWS).
 const LISTED: i64 = 10;
+
+/// What a delivery stream has landed: its counts, and the time from due to landed where a witness knew when records were
+/// due.
+pub type Landed = (DeliveryRecord, Option<HopLatency>);
+
+/// Looks at records as a delivery stream takes them.
+pub trait Witness: std::fmt::Debug + Send + Sync {
+    /// When a record was due, microseconds since 1970; absent when it does not say.
+    fn due_us(&self, data: &[u8]) -> Option<i64>;
+    /// These were taken, in one call.
+    fn taken(&self, records: &[&[u8]]);
+}
 
 /// Delivery streams, each with the delivery it feeds. A clone is the same ones.
 #[derive(Debug, Clone, Default)]
@@ -116,22 +129,42 @@ impl Firehose {
     /// # Errors
     /// As [`Delivery::new`](crate::delivery::Delivery::new).
     pub fn start(deliveries: impl IntoIterator<Item = DeliveryConfig>) -> Result<Self, DeliveryError> {
-        let inlets = deliveries.into_iter().map(|config| Ok((config.stream.clone(), Inlet::open(config)?)));
-        Ok(Self { inlets: Arc::new(inlets.collect::<Result<_, DeliveryError>>()?) })
+        let open = |config: DeliveryConfig| Ok((config.stream.clone(), Inlet::open(config, None)?));
+        let inlets = deliveries.into_iter().map(open).collect::<Result<_, DeliveryError>>()?;
+        Ok(Self { inlets: Arc::new(inlets) })
     }
 
-    /// Takes no more records, and writes those that were taken.
+    /// Starts one delivery stream whose records somebody looks at as they come; gives how far it is, too.
+    ///
+    /// # Errors
+    /// As [`Delivery::new`](crate::delivery::Delivery::new).
+    pub fn start_witnessed(
+        delivery: DeliveryConfig,
+        witness: Arc<dyn Witness>,
+    ) -> Result<(Self, Arc<Progress>), DeliveryError> {
+        let name = delivery.stream.clone();
+        let inlet = Inlet::open(delivery, Some(witness))?;
+        let progress = inlet.progress();
+        Ok((Self { inlets: Arc::new(BTreeMap::from([(name, inlet)])) }, progress))
+    }
+
+    /// Takes no more records, and writes those that were taken. Says what each delivery stream landed, by name; closing
+    /// again says nothing.
     ///
     /// # Errors
     /// [`FirehoseError`] of the first delivery stream that could not land everything. The others are closed all the same.
-    pub async fn close(&self) -> Result<(), FirehoseError> {
-        let mut closed = Ok(());
+    pub async fn close(&self) -> Result<Vec<Landed>, FirehoseError> {
+        let mut closed = Ok(Vec::new());
         for (name, inlet) in self.inlets.iter() {
             let ended = match inlet.close().await {
                 Ok(landed) => landed.map_err(|source| FirehoseError::Lost { name: name.clone(), source }),
                 Err(_) => Err(FirehoseError::Stopped { name: name.clone() }),
             };
-            closed = closed.and(ended);
+            match (&mut closed, ended) {
+                (Ok(all), Ok(landed)) => all.extend(landed),
+                (Ok(_), Err(error)) => closed = Err(error),
+                (Err(_), _) => {}
+            }
         }
         closed
     }

@@ -88,8 +88,11 @@ fn tiles(record: &RunRecord) -> String {
     if let Some(load) = &record.load {
         tiles.push(("accepted", field("load.accepted", load.accepted, &count(load.accepted)), "records"));
         let ledger = &record.ledger;
-        tiles.push(("lost", field("ledger.lost", ledger.lost, &count(ledger.lost)), "records"));
-        tiles.push(("duplicated", field("ledger.duplicated", ledger.duplicated, &count(ledger.duplicated)), "records"));
+        if ledger.is_witnessed() {
+            let duplicated = field("ledger.duplicated", ledger.duplicated, &count(ledger.duplicated));
+            tiles.push(("lost", field("ledger.lost", ledger.lost, &count(ledger.lost)), "records"));
+            tiles.push(("duplicated", duplicated, "records"));
+        }
     }
     if let Some(response) = record.latency.iter().find(|h| h.hop == Hop::Response && h.count > 0) {
         let (p99, supported) = (response.value_at(99.0), response.supports(99.0));

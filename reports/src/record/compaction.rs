@@ -65,6 +65,27 @@ pub struct CompactionRecord {
     pub elapsed_us: u64,
     /// CPU time of the process in passes, microseconds.
     pub cpu_us: u64,
+    /// Where the time went; all zero in records from before it was measured.
+    #[serde(default)]
+    pub stages: StageTimes,
+}
+
+/// Where the compactor's time went, microseconds. What works counts processor time, listing and committing the time that
+/// passed. The stages do not add up to the whole: planning, uploads and the Delta log's own work are in none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StageTimes {
+    /// Listing the lake.
+    pub list_us: u64,
+    /// Decompressing objects.
+    pub inflate_us: u64,
+    /// From text to columns.
+    pub decode_us: u64,
+    /// Finding rows that are the same, in the batch and in the table.
+    pub dedupe_us: u64,
+    /// From columns to Parquet.
+    pub encode_us: u64,
+    /// Syncing and committing.
+    pub commit_us: u64,
 }
 
 /// How often a reason for quarantine was met.

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The hop whose equation holds what the target said it took against what was read from it.
+pub const STREAM_HOP: &str = "stream";
+
 /// Every hop's equation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ledger {
@@ -81,6 +84,13 @@ impl LedgerHop {
 }
 
 impl Ledger {
+    /// Whether somebody looked at what the target took. Where nobody could, `lost`, `duplicated` and `unacknowledged` are
+    /// zero and mean nothing.
+    #[must_use]
+    pub fn is_witnessed(&self) -> bool {
+        self.lost > 0 || self.hops.iter().any(|hop| hop.hop == STREAM_HOP)
+    }
+
     /// Whether every hop closes and no record was lost.
     #[must_use]
     pub fn closes(&self) -> bool {

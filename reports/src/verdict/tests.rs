@@ -71,6 +71,32 @@ fn a_clean_run_keeps_every_promise_and_says_so_with_numbers() {
 }
 
 #[test]
+fn a_target_that_took_nothing_keeps_no_run() {
+    let mut record = sample::full();
+    if let Some(load) = &mut record.load {
+        (load.accepted, load.refused) = (0, load.due);
+    }
+    let verdict = judge(&Evidence::of(&record, &[]));
+    assert_eq!(verdict.outcome, Outcome::Broken);
+    let broken = verdict.promises.iter().find(|promise| promise.kind == PromiseKind::Environment && !promise.kept);
+    assert!(broken.unwrap().detail.starts_with("not one of 30,000 due records was accepted"), "{verdict:#?}");
+}
+
+#[test]
+fn where_nobody_could_read_nothing_is_said_of_losses() {
+    let mut record = sample::full();
+    record.ledger.hops.retain(|hop| hop.hop == "producer");
+    record.ledger.shards.clear();
+    let verdict = judge(&Evidence::of(&record, &[]));
+    assert!(verdict.promises.iter().all(|promise| !promise.name.contains("lost")), "{verdict:#?}");
+    assert!(
+        !verdict.summary.contains("0 lost") && verdict.summary.contains("nobody could read"),
+        "{}",
+        verdict.summary
+    );
+}
+
+#[test]
 fn the_order_of_keys_is_promised_where_it_was_asked_for() {
     let mut record = sample::full();
     let promise = |record: &RunRecord| {

@@ -505,3 +505,29 @@ fn faults_say_what_their_kind_needs_and_nothing_else() {
     }
     refused("[[slo]]", &with("kind = \"stall\"").replace("2s", "0s"), "0s", "no length");
 }
+
+#[test]
+fn a_delivery_stream_is_asked_for_nothing_that_needs_shards_or_reading_back() {
+    let with = |load: &str, rest: &str| {
+        let text = GOOD.replacen("[load]", &format!("[load]\ncall = \"put_record_batch\"\n{load}"), 1);
+        text.replacen("[[slo]]", &format!("{rest}\n[[slo]]"), 1)
+    };
+    assert_eq!(mistakes(&with("", "[[event]]\nat = \"2s\"\nrate = 2.0\n")), []);
+    for (load, rest, mark, message) in [
+        ("aggregate = true", "", "aggregate", "takes aggregates apart"),
+        ("order = \"key\"", "", "order", "read back"),
+        ("body = \"cbor\"", "", "body", "JSON only"),
+        ("", "[[event]]\nat = \"2s\"\nsplit_shard = \"hottest\"\n", "split_shard", "no shards"),
+        ("", "[[event]]\nat = \"2s\"\nupdate_shard_count = 2\n", "update_shard_count", "no shards"),
+    ] {
+        let text = with(load, rest);
+        let found = mistakes(&text);
+        let [(place, said, help)] = &found[..] else { panic!("{load}{rest}: {found:?}") };
+        let line: usize = place.split(':').nth(1).unwrap().parse().unwrap();
+        assert!(text.lines().nth(line - 1).unwrap().contains(mark), "{place}: {said}");
+        assert!(said.contains(message) && help.contains("put_records"), "{said} {help}");
+    }
+    let shares = GOOD.replacen("[load]", "[load]\ncall = \"put_record_batch\"", 1);
+    let shares = shares.replacen("[keys]", "[keys]\nhot_shard = 0.5", 1);
+    assert!(mistakes(&shares).iter().any(|(_, said, _)| said.contains("no shards")), "{:?}", mistakes(&shares));
+}

@@ -20,11 +20,12 @@ use tokio::{
 };
 
 use crate::{
-    delivery::{DeliveredRecord, Delivery, DeliveryConfig, DeliveryError},
+    delivery::{DeliveredRecord, Delivery, DeliveryConfig, DeliveryError, Progress},
     stream::{
         account::ACCOUNT_ID,
         clock::Clock,
         error::{ApiError, ErrorKind},
+        firehose::{Landed, Witness},
     },
 };
 
@@ -43,6 +44,8 @@ pub(super) struct Inlet {
     clock: Arc<dyn Clock>,
     created_us: u64,
     next_id: AtomicU64,
+    progress: Arc<Progress>,
+    witness: Option<Arc<dyn Witness>>,
     /// Absent once it is closed.
     working: Mutex<Option<Working>>,
 }
@@ -50,28 +53,37 @@ pub(super) struct Inlet {
 #[derive(Debug)]
 struct Working {
     queue: mpsc::Sender<Vec<DeliveredRecord>>,
-    task: JoinHandle<Result<(), DeliveryError>>,
+    task: JoinHandle<Result<Landed, DeliveryError>>,
 }
 
 impl Inlet {
-    pub(super) fn open(config: DeliveryConfig) -> Result<Self, DeliveryError> {
+    pub(super) fn open(config: DeliveryConfig, witness: Option<Arc<dyn Witness>>) -> Result<Self, DeliveryError> {
         let (spec, lake, clock) = (config.spec.clone(), config.lake.clone(), Arc::clone(&config.clock));
         let delivery = Delivery::new(config)?;
+        let progress = delivery.progress();
         let (queue, calls) = mpsc::channel(CALLS_AHEAD);
         let working = Working { queue, task: tokio::spawn(deliver(delivery, calls)) };
         let created_us = clock.now_us();
-        Ok(Self { spec, lake, clock, created_us, next_id: AtomicU64::new(0), working: Mutex::new(Some(working)) })
+        let (next_id, working) = (AtomicU64::new(0), Mutex::new(Some(working)));
+        Ok(Self { spec, lake, clock, created_us, next_id, progress, witness, working })
     }
 
     /// Takes the records of a call, all or none; gives them their numbers.
     pub(super) fn put(&self, records: Vec<Bytes>) -> Result<Range<u64>, ApiError> {
         let arrival_us = i64::try_from(self.clock.now_us()).unwrap_or(i64::MAX);
         let count = records.len() as u64;
-        let records = records.into_iter().map(|data| DeliveredRecord { data, arrival_us, due_us: None }).collect();
+        let witness = self.witness.as_deref();
+        let seen = if witness.is_some() { records.clone() } else { Vec::new() };
+        let due_us = |data: &Bytes| witness.and_then(|witness| witness.due_us(data));
+        let record = |data| DeliveredRecord { due_us: due_us(&data), data, arrival_us };
+        let records = records.into_iter().map(record).collect();
         let working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = working.as_ref().is_some_and(|working| working.queue.try_send(records).is_ok());
         if !taken {
             return Err(ApiError::new(ErrorKind::SlowDown, "Slow down."));
+        }
+        if let Some(witness) = witness {
+            witness.taken(&seen.iter().map(|data| &**data).collect::<Vec<_>>());
         }
         let first = self.next_id.fetch_add(count, Relaxed);
         Ok(first..first + count)
@@ -103,17 +115,25 @@ impl Inlet {
         })
     }
 
+    /// What was taken and what has landed so far.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
     /// Takes no more, and waits until what was taken has landed. Closing again does nothing.
-    pub(super) async fn close(&self) -> Result<Result<(), DeliveryError>, JoinError> {
+    pub(super) async fn close(&self) -> Result<Result<Option<Landed>, DeliveryError>, JoinError> {
         let working = self.working.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Working { queue, task }) = working else { return Ok(Ok(())) };
+        let Some(Working { queue, task }) = working else { return Ok(Ok(None)) };
         drop(queue);
-        task.await
+        Ok(task.await?.map(Some))
     }
 }
 
 /// Feeds the delivery until the queue is closed and empty, then writes every buffer.
-async fn deliver(mut delivery: Delivery, mut calls: mpsc::Receiver<Vec<DeliveredRecord>>) -> Result<(), DeliveryError> {
+async fn deliver(
+    mut delivery: Delivery,
+    mut calls: mpsc::Receiver<Vec<DeliveredRecord>>,
+) -> Result<Landed, DeliveryError> {
     let mut ticks = tokio::time::interval(TICK);
     loop {
         let records = tokio::select! {
@@ -135,5 +155,5 @@ async fn deliver(mut delivery: Delivery, mut calls: mpsc::Receiver<Vec<Delivered
             tracing::warn!(%error, "the lake refuses; records wait");
         }
     }
-    delivery.close().await.map(drop)
+    delivery.close().await
 }

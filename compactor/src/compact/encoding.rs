@@ -1,0 +1,86 @@
+//! How columns are encoded in Parquet, chosen from a sample of their rows: a dictionary where values come back, and where
+//! they do not, the encoding that suits the type. Any reader of Parquet 2 knows all of them.
+
+use std::collections::HashSet;
+
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    datatypes::DataType,
+};
+use parquet::{
+    basic::{Compression, Encoding, ZstdLevel},
+    file::properties::WriterProperties,
+    schema::types::ColumnPath,
+};
+
+use crate::dedupe::hash_column;
+
+/// Rows looked at to choose.
+const SAMPLE_ROWS: usize = 2_048;
+
+/// Writer properties for files of rows like these.
+pub(super) fn properties(sample: &RecordBatch) -> WriterProperties {
+    let level = ZstdLevel::try_new(1).unwrap_or_default();
+    let mut builder = WriterProperties::builder().set_compression(Compression::ZSTD(level));
+    let sample = sample.slice(0, sample.num_rows().min(SAMPLE_ROWS));
+    for (field, column) in sample.schema().fields().iter().zip(sample.columns()) {
+        let path = ColumnPath::new(vec![field.name().clone()]);
+        let encoding = match field.data_type() {
+            // Neighbours are near each other: their differences are smaller than any dictionary's keys.
+            DataType::Int64 | DataType::Timestamp(..) if !is_repetitive(column, 16) => Encoding::DELTA_BINARY_PACKED,
+            DataType::Float64 if !is_repetitive(column, 2) => Encoding::BYTE_STREAM_SPLIT,
+            DataType::Utf8 if !is_repetitive(column, 2) => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            _ => continue,
+        };
+        builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding);
+    }
+    builder.build()
+}
+
+/// Whether a value comes `times` times or more on average. Hashes of values stand for them.
+fn is_repetitive(column: &ArrayRef, times: usize) -> bool {
+    let distinct: HashSet<u64> = hash_column(column).unwrap_or_default().into_iter().collect();
+    distinct.len() * times <= column.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Float64Array, Int64Array, StringArray, StructArray};
+
+    use super::*;
+
+    #[test]
+    fn values_that_come_back_get_a_dictionary_and_others_what_suits_their_type() {
+        let text = |values: Vec<String>| Arc::new(StringArray::from(values)) as ArrayRef;
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", text((0..1_000).map(|k| k.to_string()).collect())),
+            ("kind", text((0..1_000).map(|k| (k % 7).to_string()).collect())),
+            ("price", Arc::new((0..1_000).map(|k| Some(f64::from(k) / 7.0)).collect::<Float64Array>())),
+            ("level", Arc::new((0..1_000).map(|k| Some(f64::from(k % 9))).collect::<Float64Array>())),
+            ("seq", Arc::new((0..1_000).map(Some).collect::<Int64Array>())),
+            ("code", Arc::new((0..1_000).map(|k| Some(k % 3 * 1_000_000)).collect::<Int64Array>())),
+        ];
+        let properties = properties(&RecordBatch::try_from_iter(columns).unwrap());
+        let chosen = |name: &str| {
+            let path = ColumnPath::new(vec![name.to_owned()]);
+            (properties.dictionary_enabled(&path), properties.encoding(&path))
+        };
+        assert_eq!(chosen("id"), (false, Some(Encoding::DELTA_LENGTH_BYTE_ARRAY)));
+        assert_eq!(chosen("price"), (false, Some(Encoding::BYTE_STREAM_SPLIT)));
+        assert_eq!(chosen("seq"), (false, Some(Encoding::DELTA_BINARY_PACKED)));
+        for name in ["kind", "level", "code"] {
+            assert_eq!(chosen(name), (true, None), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_column_of_parts_and_no_rows_at_all_are_left_to_the_writer() {
+        let parts = StructArray::from(RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap());
+        let batch = RecordBatch::try_from_iter([("parts", Arc::new(parts) as ArrayRef)]).unwrap();
+        for batch in [batch.clone(), batch.slice(0, 0)] {
+            assert!(properties(&batch).dictionary_enabled(&ColumnPath::new(vec!["parts".to_owned(), "a".to_owned()])));
+        }
+    }
+}
