@@ -50,6 +50,9 @@ pub(crate) enum Command {
     Optimize(OptimizeArgs),
     /// Delete files of a table that no reader needs.
     Vacuum(VacuumArgs),
+    /// What a table's quarantine holds, and bringing it into the table once it can be read.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// Only the queries, on the raw lake and on the table.
     Query(QueryArgs),
     /// Draw report.html again from a run's run.json.
@@ -69,6 +72,22 @@ pub(crate) enum Command {
     /// Check, list or describe scenarios.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// Print every piece: its place, its length, why it is no row, and whether a replay has taken it.
+    List(QuarantineArgs),
+    /// Read every piece again as the scenario has it now. What is a record goes into the table, exactly once.
+    Replay(QuarantineArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineArgs {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArgs,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 /// What every leg that reads a scenario takes.

@@ -16,7 +16,7 @@ pub(crate) async fn compact(args: CompactArgs) -> Result<u8, Failure> {
     let lake = place::lake(&scenario, &args.place).await?;
     let table = place::table(&scenario, &args.place, true).await?;
     let target = lake.url.to_string();
-    let mut config = compacting::config(lake, table, &scenario);
+    let mut config = compacting::config(lake, table, &scenario, "");
     config.batch_objects = args.batch_objects.unwrap_or(config.batch_objects);
     config.hold_at = args.hold_at;
     let mut compactor = compacting::open(config).await?;

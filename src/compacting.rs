@@ -40,10 +40,11 @@ impl Compacting {
         lake: Location,
         table: Location,
         scenario: &Scenario,
+        run: &str,
         log: &Arc<LatencyLog>,
         interval: Duration,
     ) -> Result<Self, Failure> {
-        let compactor = open(config(lake, table, scenario)).await?;
+        let compactor = open(config(lake, table, scenario, run)).await?;
         let recorder = HopRecorder::new(Hop::Committed, Arc::clone(log), interval);
         let rows = Arc::new(AtomicU64::new(0));
         let (landed, all_landed) = watch::channel(false);
@@ -63,10 +64,11 @@ impl Compacting {
     }
 }
 
-/// What the scenario says to the compactor.
-pub(crate) fn config(lake: Location, table: Location, scenario: &Scenario) -> CompactorConfig {
+/// What the scenario says to the compactor, on behalf of a run, if there is one.
+pub(crate) fn config(lake: Location, table: Location, scenario: &Scenario, run: &str) -> CompactorConfig {
     CompactorConfig::new(lake, table, scenario.table.clone(), Clock::system())
         .with_error_prefix(&scenario.delivery.error_prefix)
+        .with_run(run)
 }
 
 /// Opens lake and table, finishing what a crash left undone.

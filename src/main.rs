@@ -20,6 +20,7 @@ mod output;
 mod pace;
 mod place;
 mod progress;
+mod quarantine;
 mod query;
 mod report;
 mod run;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
             Command::Compact(args) => compact::compact(args).await,
             Command::Optimize(args) => maintain::optimize(args).await,
             Command::Vacuum(args) => maintain::vacuum(args).await,
+            Command::Quarantine(command) => quarantine::quarantine(command).await,
             Command::Query(args) => query::query(args).await,
             Command::Report { folder } => report::report(&folder),
             Command::Compare { a, b } => compare::compare(&a, &b),

@@ -136,7 +136,7 @@ async fn walk(
     };
     let compacting = match (&lake, &table) {
         (Some(lake), Some(table)) => {
-            Some(Compacting::start(lake.clone(), table.clone(), scenario, &log, interval).await?)
+            Some(Compacting::start(lake.clone(), table.clone(), scenario, &folder.id, &log, interval).await?)
         }
         _ => None,
     };

@@ -226,6 +226,62 @@ fn broken_objects_of_a_lake_are_quarantined_and_the_good_lines_beside_them_kept(
     assert_eq!((number(&again, "compaction.objects"), number(&again, "compaction.quarantined")), (0, 0));
 }
 
+#[test]
+fn what_is_in_quarantine_is_listed_and_taken_in_once_when_it_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lake, table) = (folder.path().join("lake"), folder.path().join("table"));
+    let scenario = |choice: &str| {
+        let text = format!(
+            "name = \"strict\"\n[source]\nkind = \"sensors\"\n[table.columns]\nid = \"integer\"\n\
+             [table.read]\nnew_columns = \"{choice}\"\n"
+        );
+        let path = folder.path().join(format!("{choice}.toml"));
+        fs::write(&path, text).unwrap();
+        path
+    };
+    lake::object(&lake, "2025/a.gz", b"{\"id\":1}{\"id\":2,\"x\":\"new\"}{\"id\":?}{\"id\":3}");
+    let command = |words: &[&str], choice: &str| {
+        let mut command = millrace();
+        command.args(words).arg(scenario(choice)).arg("--lake").arg(&lake).arg("--table").arg(&table);
+        command
+    };
+    let out = folder.path().join("out");
+    expect_exit(command(&["compact"], "quarantine").arg("--out").arg(&out), 0);
+    assert_eq!(number(&record(&out), "compaction.rows"), 2);
+    let (list, _) = expect_exit(&mut command(&["quarantine", "list"], "quarantine"), 0);
+    let want = "2025/a.gz member 1 line 1 offset 8: new_column (x), 18 bytes, waiting\n\
+                2025/a.gz member 1 line 1 offset 26: not_json, 8 bytes, waiting\n\
+                2 pieces, 2 of them waiting\n";
+    assert_eq!(list, want);
+    let (replay, _) = expect_exit(&mut command(&["quarantine", "replay"], "add"), 0);
+    assert!(replay.starts_with("1 pieces replayed: 1 rows, 0 duplicates; 1 still bad"), "{replay}");
+    let (again, _) = expect_exit(&mut command(&["quarantine", "replay"], "add"), 0);
+    assert!(again.starts_with("0 pieces replayed: 0 rows") && again.contains("1 replayed before"), "{again}");
+    let (list, _) = expect_exit(&mut command(&["quarantine", "list"], "add"), 0);
+    assert!(list.contains("18 bytes, replayed\n") && list.ends_with("2 pieces, 1 of them waiting\n"), "{list}");
+}
+
+#[test]
+fn a_lake_without_the_key_column_and_one_without_objects_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lake, table) = (folder.path().join("lake"), folder.path().join("table"));
+    let scenario = folder.path().join("keyed.toml");
+    let text = "name = \"keyed\"\n[source]\nkind = \"sensors\"\n[table.dedup]\nkey = [\"ID\"]\norder_by = \"ID\"\n";
+    fs::write(&scenario, text).unwrap();
+    let compact = |out: &str| {
+        let mut command = millrace();
+        command.arg("compact").arg(&scenario).arg("--lake").arg(&lake).arg("--table").arg(&table);
+        command.arg("--out").arg(folder.path().join(out));
+        command
+    };
+    fs::create_dir(&lake).unwrap();
+    expect_exit(&mut compact("empty"), 0);
+    assert_eq!(number(&record(&folder.path().join("empty")), "compaction.rows"), 0);
+    lake::object(&lake, "a.gz", b"{\"name\":1}");
+    let (_, stderr) = expect_exit(&mut compact("keyless"), 2);
+    assert!(stderr.contains("\"ID\" is no column of the records"), "{stderr}");
+}
+
 fn command_again(lake: &Path, table: &Path, out: &Path) -> Command {
     let mut command = millrace();
     command.args(["compact", "sensors", "--lake"]).arg(lake).arg("--table").arg(table).arg("--out").arg(out);

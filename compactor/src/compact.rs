@@ -23,9 +23,11 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::{StreamExt, future::BoxFuture};
 use millrace_reports::{latency::HopRecorder, record::CompactionRecord};
+use millrace_scenarios::NewColumns;
 use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -43,10 +45,12 @@ mod batch;
 mod config;
 pub(crate) mod discover;
 mod encoding;
+mod evolve;
 mod existing;
 pub mod maintain;
 mod manifest;
 pub mod quarantine;
+mod replay;
 mod report;
 mod seen;
 mod stages;
@@ -55,13 +59,14 @@ mod workers;
 mod write;
 
 pub use config::{CompactorConfig, FailPoint, HoldAt};
+pub use replay::ReplayReport;
 pub use report::{PassReport, Progress};
 pub use table::APPLICATION;
 
 use apply::Written;
 use batch::{Batch, Reader};
 use discover::Discovery;
-use manifest::Manifest;
+use manifest::{Manifest, Object};
 use report::count_all;
 use seen::Seen;
 use table::{Committed, Table};
@@ -148,15 +153,18 @@ impl Compactor {
         schema: Option<TableSchema>,
     ) -> Result<Option<(Table, Arc<TableSchema>)>, CompactError> {
         let place = &self.config.table;
-        let table = match (Table::open(place).await?, &schema) {
+        let mut table = match (Table::open(place).await?, &schema) {
             (Some(table), _) => table,
             (None, Some(schema)) => {
-                let table = Table::open_or_create(place, schema.delta_fields(), schema.partition_by()).await?;
+                let table = Table::open_or_create(place, schema.delta_fields()?, schema.partition_by()).await?;
                 self.stop_at(FailPoint::AfterCreate).await?;
                 table
             }
             (None, None) => return Ok(None),
         };
+        if let Some(declared) = schema.filter(|schema| schema.read().new_columns == NewColumns::Add) {
+            table.add_columns(TableSchema::delta_fields_of(declared.columns())?).await?;
+        }
         let state = &table.state;
         let partitions = state.metadata().partition_columns();
         let schema = TableSchema::of_table(place.url.as_str(), &state.schema(), partitions, &self.config.spec)?;
@@ -236,22 +244,28 @@ impl Compactor {
 
     /// Looks at the lake's first objects.
     async fn infer(&self) -> Result<Option<TableSchema>, CompactError> {
-        let lake = &self.config.lake;
         let mut discovery = self.discovery();
         let mut inference = Inference::default();
         let objects = discovery.next(&self.lake_id, &self.seen).await?;
         for object in objects.into_iter().take(SAMPLE_OBJECTS) {
-            let path = lake.path(&object.key);
-            let found = match lake.store.get(&path).await {
-                Ok(found) => found,
-                Err(object_store::Error::NotFound { .. }) => continue,
-                Err(source) => return Err(CompactError::object(path, source)),
-            };
-            if inference.look(found.bytes().await.map_err(|e| CompactError::object(&path, e))?) {
+            if let Some(bytes) = self.fetch(&object).await?
+                && inference.look(bytes)
+            {
                 break;
             }
         }
         inference.schema(&self.config.spec)
+    }
+
+    /// An object of the lake; `None` when it is gone.
+    async fn fetch(&self, object: &Object) -> Result<Option<Bytes>, CompactError> {
+        let path = self.config.lake.path(&object.key);
+        let found = match self.config.lake.store.get(&path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(source) => return Err(CompactError::object(path, source)),
+        };
+        found.bytes().await.map(Some).map_err(|e| CompactError::object(&path, e))
     }
 
     fn discovery(&self) -> Discovery {
@@ -259,7 +273,7 @@ impl Compactor {
             .into_iter()
             .filter(|place| place.prefix_matches(&self.config.lake.root))
             .collect();
-        Discovery::new(&self.config.lake, not_lake, &self.config.error_prefix)
+        Discovery::new(&self.config.lake, not_lake, &self.config.error_prefix, self.config.spec.read.format)
     }
 
     /// Does again what a manifest ahead of the table says.
@@ -281,6 +295,13 @@ impl Compactor {
             manifest.check_rules(&self.config.table, schema)?;
             if !manifest.fits(schema) {
                 warn!(manifest = manifest.key(), "the table's columns changed since; the new ones are used");
+            }
+            let schema = &Arc::clone(schema);
+            if manifest.lake == self.quarantine_id() {
+                let batch = self.replayed(&manifest, schema).await?;
+                self.apply(&manifest, batch, report, recorder).await?;
+                report.recovered += 1;
+                continue;
             }
             let lake = if manifest.lake == self.lake_id {
                 self.config.lake.clone()
@@ -325,34 +346,48 @@ impl Compactor {
             while let Some((_, decoded)) = objects.next().await {
                 // An object that is gone again is looked for in the next pass.
                 let Some(decoded) = decoded? else { continue };
+                if Self::may_add(&schema, decoded.unknown_fields())
+                    && let Some(records) = self.fetch(decoded.object()).await?
+                {
+                    // What came before fits the table as it is.
+                    let done = std::mem::take(&mut batch);
+                    if !done.objects.is_empty()
+                        && !self.commit(self.lake_id.clone(), done, &schema, report, recorder).await?
+                        || self.evolve(records).await?
+                    {
+                        return Ok(false);
+                    }
+                }
                 if batch.may_end_before(&decoded, self.config.batch_bytes)
-                    && !self.commit(std::mem::take(&mut batch), &schema, report, recorder).await?
+                    && !self.commit(self.lake_id.clone(), std::mem::take(&mut batch), &schema, report, recorder).await?
                 {
                     return Ok(false);
                 }
                 batch.push(decoded);
                 if batch.is_full(self.config.batch_bytes, self.config.batch_objects)
-                    && !self.commit(std::mem::take(&mut batch), &schema, report, recorder).await?
+                    && !self.commit(self.lake_id.clone(), std::mem::take(&mut batch), &schema, report, recorder).await?
                 {
                     return Ok(false);
                 }
             }
-            if !batch.objects.is_empty() && !self.commit(batch, &schema, report, recorder).await? {
+            if !batch.objects.is_empty() && !self.commit(self.lake_id.clone(), batch, &schema, report, recorder).await?
+            {
                 return Ok(false);
             }
         }
     }
 
-    /// Commits a batch of new objects; false when another process has taken the number.
+    /// Commits a batch of new objects of a lake; false when another process has taken the number.
     async fn commit(
         &mut self,
+        lake: String,
         batch: Batch,
         schema: &TableSchema,
         report: &mut PassReport,
         recorder: &mut Option<&mut HopRecorder>,
     ) -> Result<bool, CompactError> {
         let (now_us, objects) = (self.config.clock.now_us(), batch.objects.clone());
-        let manifest = Manifest::new(self.committed + 1, self.lake_id.clone(), schema, now_us, objects);
+        let manifest = Manifest::new(self.committed + 1, lake, schema, now_us, objects);
         if !manifest.put(&self.config.table).await? {
             return Ok(false);
         }
@@ -439,7 +474,15 @@ impl Compactor {
         self.stop_at(FailPoint::AfterDataFiles).await?;
         let workers = Arc::clone(&self.workers);
         let _clock = workers.stages.committing();
-        quarantine::write(&self.quarantine, table.id(), sequence, &batch.bad, self.config.clock.now_us()).await?;
+        quarantine::write(
+            &self.quarantine,
+            table.id(),
+            sequence,
+            &batch.bad,
+            &self.config.run,
+            self.config.clock.now_us(),
+        )
+        .await?;
         self.stop_at(FailPoint::AfterQuarantine).await?;
         let paths = written.added.iter().map(|add| self.config.table.path(&add.path)).collect();
         durable::sync(&self.config.table, paths).await?;

@@ -2,9 +2,9 @@
 //!
 //! Firehose writes records as it was handed them: with or without newlines between, with CRLF, a BOM, blank lines, over
 //! several lines. A record here is therefore whatever object starts at the next `{`, not a line. What cannot be read is
-//! cut out up to the next line that can start a record, so that one bad record costs no record on another line. Where
-//! records follow each other without a newline, the piece runs to the end of the line: a fault of syntax there costs the
-//! records behind it on that line, which are one piece in quarantine, its bytes kept up to [`RAW_LIMIT`].
+//! cut out up to the next place where a record can start: the next line, or on the same line a brace that can be no part
+//! of what is broken (it opens with a name, and no colon, comma or bracket stands before it) and from which a record can
+//! be read. So one bad record costs none of its neighbours, whether newlines stand between them or nothing.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,8 +13,12 @@ use bytes::Bytes;
 
 mod bad;
 mod columns;
+mod frame;
 mod inflate;
 mod json;
+mod lines;
+mod nested;
+mod path;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -23,9 +27,13 @@ pub use bad::{BadLine, RAW_LIMIT, Reason};
 pub(crate) use time::timestamp_us;
 
 use crate::{cpu::thread_cpu_us, error::CompactError, schema::TableSchema};
+use bad::Place;
 use columns::Columns;
+use frame::{End, Follows, Frame};
 use inflate::{GZIP_MAGIC, Input, Read1, Whole};
 use json::{Fault, Scratch};
+use lines::{LineFault, Lines};
+use millrace_scenarios::NewColumns;
 
 /// Bytes read at a time, ...
 const READ_BYTES: usize = 512 << 10;
@@ -78,6 +86,10 @@ pub struct Decoder {
     columns: Columns,
     scratch: Scratch,
     buffer: Vec<u8>,
+    /// How lines of fields are written, where records are no JSON.
+    lines: Option<Lines>,
+    /// A quoted field's text.
+    bare: Vec<u8>,
     whole: Whole,
     inflate_us: u64,
 }
@@ -86,11 +98,14 @@ impl Decoder {
     /// A decoder for records of this schema.
     #[must_use]
     pub fn new(schema: Arc<TableSchema>) -> Self {
+        let (columns, lines) = (Columns::new(&schema), Lines::new(schema.read()));
         Self {
-            columns: Columns::new(&schema),
             schema,
+            columns,
             scratch: Scratch::default(),
             buffer: Vec::new(),
+            lines,
+            bare: Vec::new(),
             whole: Whole::default(),
             inflate_us: 0,
         }
@@ -109,9 +124,11 @@ impl Decoder {
         sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
     ) -> Result<ObjectReport, CompactError> {
         self.buffer.clear();
+        self.columns.set_path(path::values(object, &self.schema));
         let magic = bytes.starts_with(&GZIP_MAGIC);
-        if object.ends_with(".gz") && !magic && !bytes.is_empty() {
-            let bad = BadLine::new(object, (1, 0), Reason::NotGzip, &bytes);
+        if object.ends_with(".gz") && !magic && !bytes.is_empty() && self.lines.is_none() && !looks_like_records(&bytes)
+        {
+            let bad = BadLine::new(object, Place::FIRST, Reason::NotGzip, &bytes);
             let report = ObjectReport { lines: 1, bad: 1, raw_bytes: bytes.len() as u64, ..ObjectReport::default() };
             let chunk = self.chunk(Vec::new(), Vec::new(), vec![bad])?;
             return sink(chunk).map(|()| report);
@@ -123,10 +140,15 @@ impl Decoder {
         self.inflate_us += thread_cpu_us().saturating_sub(since_us);
         if let Some(text) = text {
             frame.end = End::Whole;
+            frame.member_starts(0);
             frame.report.raw_bytes = text.len() as u64;
-            self.scan(text, &mut frame, sink)?;
+            let from = self.take_header(text, &mut frame);
+            let outcome = from.map(|from| self.scan(text, from, &mut frame, sink)).transpose();
             self.whole = whole;
-            return self.finish(frame, sink);
+            return match outcome? {
+                Some(_) => self.finish(frame, sink),
+                None => Ok(self.give_up(&bytes, object, Reason::OtherHeader)),
+            };
         }
         self.whole = whole;
         let mut input = Input::new(bytes.clone(), magic);
@@ -134,23 +156,26 @@ impl Decoder {
             let want = self.buffer.len().clamp(READ_BYTES, READ_BYTES_MOST);
             let held = self.buffer.len();
             let since_us = thread_cpu_us();
-            let read = input.read(&mut self.buffer, want);
+            let read = input.read(&mut self.buffer, want, &mut |at| frame.member_starts(at));
             self.inflate_us += thread_cpu_us().saturating_sub(since_us);
             frame.report.raw_bytes += (self.buffer.len() - held) as u64;
             frame.end = match read {
                 Read1::More => End::Open,
                 Read1::End { .. } => End::Whole,
                 Read1::Truncated => End::Truncated,
-                Read1::Corrupt => return Ok(self.give_up(&bytes, object)),
+                Read1::Corrupt => return Ok(self.give_up(&bytes, object, Reason::CorruptGzip)),
             };
             let buffer = std::mem::take(&mut self.buffer);
-            let done = self.scan(&buffer, &mut frame, sink)?;
+            let from = self.take_header(&buffer, &mut frame);
+            let done = from.map(|from| self.scan(&buffer, from, &mut frame, sink)).transpose();
             self.buffer = buffer;
+            let Some(done) = done? else { return Ok(self.give_up(&bytes, object, Reason::OtherHeader)) };
             self.buffer.drain(..done);
             match read {
                 Read1::More => {}
                 Read1::End { garbage: Some(at) } => {
-                    let tail = BadLine::new(object, (frame.line, at as u64), Reason::NotGzip, &bytes[at..]);
+                    let place = Place { member: 0, line: frame.line, offset: at as u64 };
+                    let tail = BadLine::new(object, place, Reason::NotGzip, &bytes[at..]);
                     frame.bad.push(tail);
                     break;
                 }
@@ -178,26 +203,32 @@ impl Decoder {
         Ok(frame.report)
     }
 
-    /// A damaged stream: earlier bytes may be wrong too without looking wrong, so the whole object is one bad piece.
-    fn give_up(&mut self, bytes: &Bytes, object: &str) -> ObjectReport {
+    /// An object whose rows may be wrong without looking wrong: all of it is one bad piece.
+    fn give_up(&mut self, bytes: &Bytes, object: &str, reason: Reason) -> ObjectReport {
         self.columns = Columns::new(&self.schema);
-        let bad = BadLine::new(object, (1, 0), Reason::CorruptGzip, bytes);
+        let bad = BadLine::new(object, Place::FIRST, reason, bytes);
         ObjectReport { lines: 1, bad: 1, corrupt: Some(bad), ..ObjectReport::default() }
     }
 
-    /// Takes every record out of the buffer that can be told; returns how much of it is done with.
+    /// Takes every record out of the buffer that can be told, from `at` on; returns how much of it is done with.
     fn scan(
         &mut self,
         buffer: &[u8],
+        mut at: usize,
         frame: &mut Frame<'_>,
         sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
     ) -> Result<usize, CompactError> {
-        let mut at = 0;
         // Looked at once for all records: those before the first fault need no look of their own.
         frame.utf8_end = std::str::from_utf8(buffer).map_or_else(|fault| fault.valid_up_to(), str::len);
-        while let Some(start) = frame.skip_long(buffer, at) {
-            at = frame.blank(buffer, start);
-            let Some(next) = self.step(buffer, at, frame) else { break };
+        frame.hope = None;
+        let spaces = self.lines.as_ref().is_none_or(Lines::skips_spaces);
+        while let Some(start) = self.skip_long(buffer, at, frame) {
+            at = frame.blank(buffer, start, spaces);
+            let next = match self.lines.is_some() {
+                true => self.step_line(buffer, at, frame),
+                false => self.step(buffer, at, frame),
+            };
+            let Some(next) = next else { break };
             frame.taken_bytes += next - at;
             at = next;
             // No column can hold more text than was taken.
@@ -213,56 +244,182 @@ impl Decoder {
     /// Takes one record, good or bad, that starts at `start`; returns where it ended, or `None` when it takes more bytes
     /// to say.
     fn step(&mut self, buffer: &[u8], start: usize, frame: &mut Frame<'_>) -> Option<usize> {
-        let first = *buffer.get(start)?;
-        if first != b'{' {
-            let (end, next) = frame.line_end(buffer, start)?;
-            let text = &buffer[start..end];
+        if *buffer.get(start)? != b'{' {
+            let piece = self.piece(buffer, start, frame)?;
+            let text = &buffer[start..piece.end];
             let reason = if json::is_value(text) { Reason::NotObject } else { not_json(text) };
-            frame.bad_piece(buffer, start, end, reason);
-            return Some(frame.pass(buffer, start, next));
+            frame.bad_piece(buffer, start, piece.end, reason);
+            return Some(frame.pass(buffer, start, piece.next));
         }
-        let outcome = json::object(buffer, start, &mut self.columns, &mut self.scratch);
-        let ended = match outcome {
-            Ok(end) | Err(Fault::WrongType { end, .. }) => {
-                frame.ends_cleanly(buffer, end).map(|clean| clean.then_some(end))
-            }
+        let mut outcome = json::object(buffer, start, &mut self.columns, &mut self.scratch);
+        let whole = match outcome {
+            Ok(end) | Err(Fault::WrongType { end, .. }) => match frame.follows(buffer, end) {
+                Some(Follows::Boundary) => Some(Some(end)),
+                Some(Follows::More) => Some(None),
+                Some(Follows::Junk) => {
+                    self.columns.drop_row();
+                    let piece = self.piece(buffer, end, frame)?;
+                    // More records on the line: they are not told apart by lines, and this one is not part of the junk.
+                    outcome = json::object(buffer, start, &mut self.columns, &mut self.scratch);
+                    Some(piece.is_resumed.then_some(end))
+                }
+                None => None,
+            },
             Err(Fault::Incomplete) if frame.end == End::Open => None,
             Err(_) => Some(None),
         };
-        let Some(ended) = ended else {
+        let Some(Some(end)) = whole else {
             self.columns.drop_row();
-            return None;
+            whole?;
+            let piece = self.piece(buffer, start, frame)?;
+            frame.bad_piece(buffer, start, piece.end, not_json(&buffer[start..piece.end]));
+            return Some(frame.pass(buffer, start, piece.next));
         };
-        match (ended, outcome) {
-            (Some(end), _) if end - start > RECORD_LIMIT => {
+        let wrong = match outcome {
+            Err(Fault::WrongType { column, .. }) => Some(column),
+            _ => None,
+        };
+        if self.judge(buffer, (start, end), wrong, frame) {
+            frame.line += self.scratch.lines;
+            return Some(end);
+        }
+        Some(frame.pass(buffer, start, end))
+    }
+
+    /// Takes the line of fields that starts at `start`; otherwise like [`Self::step`].
+    fn step_line(&mut self, buffer: &[u8], start: usize, frame: &mut Frame<'_>) -> Option<usize> {
+        buffer.get(start)?;
+        let lines = self.lines.as_ref()?;
+        let (line, _) = frame.line_end(buffer, start)?;
+        let outcome = lines.record(buffer, start, &mut self.columns, &mut self.bare);
+        let is_open = |end: usize| frame.end == End::Open && end + 1 >= buffer.len();
+        let (end, reason) = match outcome {
+            // A quoted field may have led beyond the line, to where more is to come.
+            Ok(end) | Err(LineFault::WrongType { end, .. } | LineFault::Count { end }) if is_open(end) => {
                 self.columns.drop_row();
-                frame.bad_piece(buffer, start, end, Reason::TooLong);
-                Some(frame.pass(buffer, start, end))
+                return None;
             }
-            (Some(end), Ok(_)) if frame.is_utf8(buffer, start, end) => {
-                self.columns.keep_row();
-                frame.row(start);
-                frame.line += self.scratch.lines;
-                Some(end)
-            }
-            (Some(end), outcome) => {
+            Ok(end) | Err(LineFault::WrongType { end, .. }) => (end, None),
+            Err(LineFault::Incomplete) if frame.end == End::Open && buffer.len() - start <= RECORD_LIMIT => {
                 self.columns.drop_row();
-                let reason = match outcome {
-                    Err(Fault::WrongType { column, .. }) if frame.is_utf8(buffer, start, end) => {
-                        Reason::WrongType { column: self.schema.columns()[column].name.clone() }
-                    }
-                    _ => Reason::NotUtf8,
+                return None;
+            }
+            Err(LineFault::Count { end }) => (end, Some(Reason::FieldCount)),
+            // The line is cut at its first break, which may be inside the quotes: the next one is read for itself.
+            Err(LineFault::Incomplete | LineFault::Quotes) => (line, Some(Reason::NotCsv)),
+        };
+        match reason {
+            None => {
+                let wrong = match outcome {
+                    Err(LineFault::WrongType { column, .. }) => Some(column),
+                    _ => None,
                 };
-                frame.bad_piece(buffer, start, end, reason);
+                self.judge(buffer, (start, end), wrong, frame);
                 Some(frame.pass(buffer, start, end))
             }
-            (None, _) => {
+            Some(reason) => {
                 self.columns.drop_row();
-                let (end, next) = frame.broken_end(buffer, start)?;
-                frame.bad_piece(buffer, start, end, not_json(&buffer[start..end]));
-                Some(frame.pass(buffer, start, next))
+                let utf8 = std::str::from_utf8(&buffer[start..end]).is_ok();
+                frame.bad_piece(buffer, start, end, if utf8 { reason } else { Reason::NotUtf8 });
+                Some(frame.pass(buffer, start, end))
             }
         }
+    }
+
+    /// Keeps the row that was read from `start..end`, or drops it and says false; the value of the column `wrong` has another
+    /// type.
+    fn judge(
+        &mut self,
+        buffer: &[u8],
+        (start, end): (usize, usize),
+        wrong: Option<usize>,
+        frame: &mut Frame<'_>,
+    ) -> bool {
+        let name = |column: usize| self.schema.columns()[column].name.clone();
+        let reason = if end - start > RECORD_LIMIT {
+            Some(Reason::TooLong)
+        } else if !frame.is_utf8(buffer, start, end) {
+            Some(Reason::NotUtf8)
+        } else if let Some(column) = wrong {
+            Some(Reason::WrongType { column: name(column) })
+        } else if let Err(column) = self.columns.agree_with_path() {
+            Some(Reason::PathConflict { column: name(column) })
+        } else if self.schema.read().new_columns == NewColumns::Quarantine {
+            self.columns.first_unknown().map(|field| Reason::NewColumn { column: field.to_owned() })
+        } else {
+            None
+        };
+        // What is cut off may look whole: the last field of a line, the last line of a quoted one.
+        let is_cut = self.lines.is_some() && frame.end == End::Truncated && end == buffer.len();
+        match reason.or(is_cut.then_some(Reason::TruncatedGzip)) {
+            None => {
+                self.columns.keep_row();
+                frame.row(start);
+                true
+            }
+            Some(reason) => {
+                self.columns.drop_row();
+                frame.bad_piece(buffer, start, end, reason);
+                false
+            }
+        }
+    }
+
+    /// Passes the line that names the fields, where objects begin with one; `None` when it names others.
+    fn take_header(&self, buffer: &[u8], frame: &mut Frame<'_>) -> Option<usize> {
+        let Some(lines) = self.lines.as_ref().filter(|_| !frame.is_begun) else { return Some(0) };
+        let first_line = frame.line;
+        let start = frame.blank(buffer, 0, false);
+        let line = std::mem::replace(&mut frame.line, first_line);
+        let Some((end, next)) = frame.line_end(buffer, start) else { return Some(0) };
+        frame.is_begun = true;
+        match lines.is_header(&buffer[start..end]) {
+            Some(true) => {
+                frame.line = line;
+                Some(frame.pass(buffer, start, next))
+            }
+            Some(false) if start < buffer.len() => None,
+            _ => Some(0),
+        }
+    }
+
+    /// Where the bad piece that starts at `start` ends: at the end of its line, or before on that line where a record can
+    /// be read whose brace cannot be a part of what is broken. A broken record that goes on over more lines takes them
+    /// along. `None` when it takes more bytes to say.
+    fn piece(&mut self, buffer: &[u8], start: usize, frame: &mut Frame<'_>) -> Option<Piece> {
+        if self.lines.is_some() {
+            return frame.line_end(buffer, start).map(|(end, next)| Piece { end, next, is_resumed: false });
+        }
+        let line = frame.broken_end(buffer, start);
+        let limit = line.map_or(buffer.len(), |(end, _)| end);
+        let mut at = start + 1;
+        while let Some(found) = json::next_start(buffer, at, limit) {
+            let outcome = json::object(buffer, found, &mut self.columns, &mut self.scratch);
+            self.columns.drop_row();
+            let is_record = match outcome {
+                Ok(end) | Err(Fault::WrongType { end, .. }) => frame.follows(buffer, end).map(|f| f != Follows::More),
+                Err(Fault::Incomplete) if frame.end == End::Open => None,
+                Err(_) => Some(false),
+            };
+            match is_record {
+                Some(true) => return Some(Piece { end: found, next: found, is_resumed: true }),
+                Some(false) => at = found + 1,
+                None => {
+                    frame.hope = Some(found);
+                    return None;
+                }
+            }
+        }
+        line.map(|(end, next)| Piece { end, next, is_resumed: false })
+    }
+
+    /// Passes the rest of a record that is too long; `None` while it has not ended.
+    fn skip_long(&mut self, buffer: &[u8], at: usize, frame: &mut Frame<'_>) -> Option<usize> {
+        if !frame.is_long() || at >= buffer.len() {
+            return (!frame.is_long() || frame.end != End::Open).then(|| frame.end_long(buffer, at, at));
+        }
+        let piece = self.piece(buffer, at, frame)?;
+        Some(frame.end_long(buffer, at, piece.end))
     }
 
     fn flush(
@@ -291,168 +448,42 @@ pub(crate) fn head(bytes: Bytes, limit: usize) -> Vec<u8> {
     let gzip = bytes.starts_with(&GZIP_MAGIC);
     let mut input = Input::new(bytes, gzip);
     let mut text = Vec::new();
-    input.read(&mut text, limit);
+    input.read(&mut text, limit, &mut |_| {});
     if text.starts_with(&BOM) { text.split_off(BOM.len()) } else { text }
+}
+
+/// Whether an object that is named `.gz` and is none can be read as what it is: text, put there without compression.
+fn looks_like_records(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix(&BOM).unwrap_or(bytes);
+    text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
+/// Where a bad piece ends.
+struct Piece {
+    /// Behind its last byte.
+    end: usize,
+    /// Where to go on.
+    next: usize,
+    /// Whether a record follows on its line.
+    is_resumed: bool,
+}
+
+/// Shows all of an object's text, after decompression, to `take`, which says how much of it it is done with; the rest is
+/// shown again with what follows, as long as it can be one record. What cannot be read ends it.
+pub(crate) fn text_of(bytes: Bytes, take: &mut dyn FnMut(&[u8]) -> usize) {
+    let gzip = bytes.starts_with(&GZIP_MAGIC);
+    let (mut input, mut text) = (Input::new(bytes, gzip), Vec::new());
+    loop {
+        let want = text.len().clamp(READ_BYTES, READ_BYTES_MOST);
+        let read = input.read(&mut text, want, &mut |_| {});
+        let done = take(&text).min(text.len());
+        text.drain(..done);
+        if read != Read1::More || text.len() > RECORD_LIMIT {
+            return;
+        }
+    }
 }
 
 fn not_json(text: &[u8]) -> Reason {
     if std::str::from_utf8(text).is_err() { Reason::NotUtf8 } else { Reason::NotJson }
-}
-
-/// Whether more bytes are to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Open,
-    Whole,
-    Truncated,
-}
-
-/// Where in the object the decoder is, and what it has found there.
-#[derive(Debug)]
-struct Frame<'a> {
-    object: &'a str,
-    end: End,
-    /// Offset of the buffer's first byte.
-    base: u64,
-    /// Line of the byte that is looked at next.
-    line: u64,
-    /// The buffer is UTF-8 up to here.
-    utf8_end: usize,
-    /// A record that is too long and whose end has not come yet.
-    long: Option<BadLine>,
-    tail_told: bool,
-    lines: Vec<u64>,
-    offsets: Vec<u64>,
-    bad: Vec<BadLine>,
-    /// Bytes of records taken since the last chunk was handed on.
-    taken_bytes: usize,
-    report: ObjectReport,
-}
-
-impl<'a> Frame<'a> {
-    fn new(object: &'a str) -> Self {
-        Self {
-            object,
-            end: End::Open,
-            base: 0,
-            line: 1,
-            utf8_end: 0,
-            long: None,
-            tail_told: false,
-            lines: Vec::new(),
-            offsets: Vec::new(),
-            bad: Vec::new(),
-            taken_bytes: 0,
-            report: ObjectReport::default(),
-        }
-    }
-
-    /// Counts the lines that end in `from..to`, and gives `to` back.
-    fn pass(&mut self, buffer: &[u8], from: usize, to: usize) -> usize {
-        self.line += memchr::memchr_iter(b'\n', &buffer[from..to]).count() as u64;
-        to
-    }
-
-    fn is_utf8(&self, buffer: &[u8], start: usize, end: usize) -> bool {
-        end <= self.utf8_end || std::str::from_utf8(&buffer[start..end]).is_ok()
-    }
-
-    /// Passes what is between records.
-    fn blank(&mut self, buffer: &[u8], mut at: usize) -> usize {
-        if self.base == 0 && at == 0 && buffer.starts_with(&BOM) {
-            at = BOM.len();
-        }
-        while let Some(b' ' | b'\t' | b'\r' | b'\n') = buffer.get(at) {
-            self.line += u64::from(buffer[at] == b'\n');
-            at += 1;
-        }
-        at
-    }
-
-    /// Whether only the end of the line or another record follows an object; `None` when the buffer does not say.
-    fn ends_cleanly(&self, buffer: &[u8], mut at: usize) -> Option<bool> {
-        while let Some(b' ' | b'\t' | b'\r') = buffer.get(at) {
-            at += 1;
-        }
-        match buffer.get(at) {
-            Some(byte) => Some(matches!(byte, b'\n' | b'{')),
-            None if self.end == End::Open => None,
-            None => Some(true),
-        }
-    }
-
-    /// The end of the line without its line break, and where the next one starts.
-    fn line_end(&self, buffer: &[u8], start: usize) -> Option<(usize, usize)> {
-        match memchr::memchr(b'\n', &buffer[start..]) {
-            Some(length) => {
-                let end = start + length;
-                Some((if buffer[end - usize::from(end > start)] == b'\r' { end - 1 } else { end }, end + 1))
-            }
-            None if self.end == End::Open => None,
-            None => Some((buffer.len(), buffer.len())),
-        }
-    }
-
-    /// The end of a broken record: that of its line, and of the lines after it that can only continue one.
-    fn broken_end(&self, buffer: &[u8], start: usize) -> Option<(usize, usize)> {
-        let (mut end, mut next) = self.line_end(buffer, start)?;
-        loop {
-            match buffer.get(next) {
-                Some(b' ' | b'\t' | b'}' | b']') => (end, next) = self.line_end(buffer, next)?,
-                None if self.end == End::Open => return None,
-                _ => return Some((end, next)),
-            }
-        }
-    }
-
-    fn row(&mut self, start: usize) {
-        self.lines.push(self.line);
-        self.offsets.push(self.base + start as u64);
-    }
-
-    fn bad_piece(&mut self, buffer: &[u8], start: usize, end: usize, reason: Reason) {
-        let cut = self.end == End::Truncated && end == buffer.len();
-        self.tail_told |= cut;
-        let reason = if cut { Reason::TruncatedGzip } else { reason };
-        let place = (self.line, self.base + start as u64);
-        self.bad.push(BadLine::new(self.object, place, reason, &buffer[start..end]));
-    }
-
-    /// Passes the rest of a record that is too long; `None` while its line has not ended.
-    fn skip_long(&mut self, buffer: &[u8], at: usize) -> Option<usize> {
-        let Some(long) = &mut self.long else { return Some(at) };
-        let newline = memchr::memchr(b'\n', &buffer[at..]);
-        let end = newline.map_or(buffer.len(), |length| at + length);
-        long.length += (end - at) as u64;
-        if newline.is_none() && self.end == End::Open {
-            return None;
-        }
-        self.tail_told |= newline.is_none() && self.end == End::Truncated;
-        self.bad.extend(self.long.take());
-        Some(end)
-    }
-
-    /// How much of the buffer is done with when no more records can be told. A record beyond the limit starts being
-    /// thrown away here.
-    fn rest(&mut self, buffer: &[u8], at: usize) -> usize {
-        if self.long.is_some() {
-            return buffer.len();
-        }
-        let waiting = buffer.len() - at;
-        if waiting <= RECORD_LIMIT || self.end != End::Open {
-            return at;
-        }
-        let piece = BadLine::new(self.object, (self.line, self.base + at as u64), Reason::TooLong, &buffer[at..]);
-        self.pass(buffer, at, buffer.len());
-        self.long = Some(piece);
-        buffer.len()
-    }
-
-    /// The end of the object: a stream cut exactly between records is still cut, and says so.
-    fn close(&mut self) {
-        if self.end == End::Truncated && !self.tail_told {
-            let place = (self.line, self.report.raw_bytes);
-            self.bad.push(BadLine::new(self.object, place, Reason::TruncatedGzip, &[]));
-        }
-    }
 }

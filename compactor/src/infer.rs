@@ -1,16 +1,20 @@
 //! A schema from what is in the lake, for a scenario that declares no columns. It is taken once: the table keeps it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
+use arrow::datatypes::{DataType, Field};
 use bytes::Bytes;
-use millrace_scenarios::{ColumnType, Table};
+use millrace_scenarios::{ColumnType, Nested, Table};
 use serde_json::{Map, Value};
 use tracing::warn;
 
 use crate::{
-    decode::{head, timestamp_us},
+    decode::{head, text_of, timestamp_us},
     error::CompactError,
-    schema::{Column, TableSchema},
+    schema::{ANY_KEY, Column, TableSchema, arrow_type},
 };
 
 /// Records looked at.
@@ -20,14 +24,21 @@ pub const SAMPLE_OBJECTS: usize = 16;
 /// Bytes of each object looked at, after decompression.
 const SAMPLE_BYTES: usize = 1 << 20;
 
+/// Members of one object that are told apart. What has more is a dictionary, whose names are data.
+const MEMBERS: usize = 256;
+
 /// What was seen of one field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Shape {
     /// Only null: nothing is known.
     Nothing,
     /// Always this type.
     Is(ColumnType),
-    /// Several types, or objects and arrays: text that takes any value.
+    /// Lists, with this in them.
+    List(Box<Shape>),
+    /// Objects, with these members.
+    Struct(BTreeMap<String, Shape>),
+    /// Several types: text that takes any value.
     Any,
 }
 
@@ -40,7 +51,11 @@ impl Shape {
             Value::Number(_) => Self::Is(ColumnType::Number),
             Value::String(text) if timestamp_us(text.as_bytes()).is_some() => Self::Is(ColumnType::Timestamp),
             Value::String(_) => Self::Is(ColumnType::String),
-            Value::Array(_) | Value::Object(_) => Self::Any,
+            Value::Array(items) => Self::List(Box::new(items.iter().map(Self::of).fold(Self::Nothing, Self::join))),
+            Value::Object(members) if members.len() > MEMBERS => Self::Any,
+            Value::Object(members) => {
+                Self::Struct(members.iter().map(|(name, value)| (name.clone(), Self::of(value))).collect())
+            }
         }
     }
 
@@ -48,12 +63,64 @@ impl Shape {
         use ColumnType::{Integer, Number, String, Timestamp};
         match (self, other) {
             (Self::Nothing, shape) | (shape, Self::Nothing) => shape,
-            (a, b) if a == b => a,
+            (Self::Is(a), Self::Is(b)) if a == b => Self::Is(a),
             (Self::Is(Integer | Number), Self::Is(Integer | Number)) => Self::Is(Number),
             (Self::Is(String | Timestamp), Self::Is(String | Timestamp)) => Self::Is(String),
+            (Self::List(a), Self::List(b)) => Self::List(Box::new(a.join(*b))),
+            (Self::Struct(mut a), Self::Struct(b)) => {
+                for (name, shape) in b {
+                    let known = a.remove(&name).unwrap_or(Self::Nothing);
+                    a.insert(name, known.join(shape));
+                }
+                // So many names are data, not members.
+                if a.len() > MEMBERS { Self::Any } else { Self::Struct(a) }
+            }
             _ => Self::Any,
         }
     }
+
+    /// The Arrow type of a struct or list, and of what is inside one; `None` where only text can hold what was seen.
+    fn arrow(&self) -> Option<DataType> {
+        match self {
+            Self::Is(kind) => Some(arrow_type(*kind)),
+            Self::List(item) => Some(DataType::List(Arc::new(Field::new("element", item.arrow()?, true)))),
+            Self::Struct(members) => {
+                let mut names = BTreeSet::new();
+                if members.is_empty() || !members.keys().all(|name| names.insert(name.to_lowercase())) {
+                    return None;
+                }
+                let any = HashMap::from([(ANY_KEY.to_owned(), "true".to_owned())]);
+                let field = |(name, shape): (&String, &Self)| match shape.arrow() {
+                    Some(kind) => Field::new(name, kind, true),
+                    None => Field::new(name, DataType::Utf8, true).with_metadata(any.clone()),
+                };
+                Some(DataType::Struct(members.iter().map(field).collect()))
+            }
+            Self::Nothing | Self::Any => None,
+        }
+    }
+
+    /// The column that holds this; `None` while nothing but null was seen.
+    fn column(&self, name: &str, nested: Nested) -> Option<Column> {
+        let name = name.to_owned();
+        let any = |nested| Column { name: String::new(), kind: ColumnType::String, any: true, nested };
+        Some(match self {
+            Self::Nothing => return None,
+            Self::Is(kind) => Column::plain(name, *kind),
+            Self::List(_) | Self::Struct(_) if nested == Nested::Struct => Column { name, ..any(self.arrow()) },
+            Self::List(_) | Self::Struct(_) | Self::Any => Column { name, ..any(None) },
+        })
+    }
+}
+
+/// The columns that fields of an object ask for beyond those that there are, from all of its records. A field that was
+/// only null, or whose name differs from a column's in case only, asks for none.
+pub(crate) fn new_columns(bytes: Bytes, schema: &TableSchema) -> Vec<Column> {
+    let mut inference = Inference::default();
+    text_of(bytes, &mut |text| inference.read(text, usize::MAX));
+    let mut names: BTreeSet<String> = schema.arrow_table().fields().iter().map(|f| f.name().to_lowercase()).collect();
+    let fields = inference.fields.iter().filter(|(name, _)| names.insert(name.to_lowercase()));
+    fields.filter_map(|(name, shape)| shape.column(name, schema.read().nested)).collect()
 }
 
 /// Looks at objects until it has seen enough.
@@ -66,26 +133,43 @@ pub struct Inference {
 impl Inference {
     /// Looks at the beginning of an object; says whether it has seen enough.
     pub fn look(&mut self, bytes: Bytes) -> bool {
-        let text = head(bytes, SAMPLE_BYTES);
-        let mut rest = text.as_slice();
-        while !rest.is_empty() && self.records < SAMPLE_RECORDS {
+        self.read(&head(bytes, SAMPLE_BYTES), SAMPLE_RECORDS);
+        self.records >= SAMPLE_RECORDS
+    }
+
+    /// Looks at the records in a text; returns where what follows the last of them starts.
+    fn read(&mut self, text: &[u8], limit: usize) -> usize {
+        let mut rest = text;
+        while !rest.is_empty() && self.records < limit {
             let mut records = serde_json::Deserializer::from_slice(rest).into_iter::<Map<String, Value>>();
-            while let Some(Ok(record)) = records.next() {
+            let mut is_cut = false;
+            while let Some(record) = records.next() {
+                let record = match record {
+                    Ok(record) => record,
+                    Err(error) => {
+                        is_cut = error.is_eof();
+                        break;
+                    }
+                };
                 self.records += 1;
                 for (name, value) in &record {
                     let shape = Shape::of(value);
                     let known = self.fields.entry(name.clone()).or_insert(Shape::Nothing);
-                    *known = known.join(shape);
+                    *known = std::mem::replace(known, Shape::Nothing).join(shape);
                 }
-                if self.records == SAMPLE_RECORDS {
-                    return true;
+                if self.records == limit {
+                    return text.len();
                 }
             }
-            // Not readable from here: go on with the next line.
             let after = &rest[records.byte_offset().min(rest.len())..];
-            rest = after.iter().position(|b| *b == b'\n').map_or(&[], |end| &after[end + 1..]);
+            let line = after.iter().position(|b| *b == b'\n');
+            if is_cut && line.is_none() {
+                return text.len() - after.len();
+            }
+            // Not readable from here: go on with the next line.
+            rest = line.map_or(&[], |end| &after[end + 1..]);
         }
-        self.records >= SAMPLE_RECORDS
+        text.len()
     }
 
     /// The schema, or `None` when no record was seen.
@@ -104,11 +188,14 @@ impl Inference {
                 warn!(field = name, "left out: another field has this name in another case");
                 continue;
             }
-            let (kind, any) = match shape {
-                Shape::Is(kind) => (*kind, false),
-                Shape::Nothing | Shape::Any => (ColumnType::String, true),
-            };
-            columns.push(Column { name: name.clone(), kind, any });
+            // What is only null may turn out to be anything.
+            let column = shape.column(name, table.read.nested);
+            columns.extend(column.or_else(|| Shape::Any.column(name, table.read.nested)));
+        }
+        for name in &table.read.path_columns {
+            if names.insert(name.to_lowercase()) {
+                columns.push(Column::plain(name.clone(), ColumnType::String));
+            }
         }
         TableSchema::new(columns, table).map(Some)
     }
@@ -143,6 +230,29 @@ mod tests {
         assert_eq!(one(&["1", "\"a\""]), (String, true));
         assert_eq!(one(&["{\"y\":1}"]), (String, true));
         assert_eq!(one(&["null"]), (String, true));
+    }
+
+    #[test]
+    fn nested_values_become_structs_and_lists_where_that_is_chosen() {
+        let nested = |text: &str| {
+            let mut inference = Inference::default();
+            inference.look(Bytes::from(text.to_owned()));
+            let mut spec = Table::default();
+            spec.read.nested = Nested::Struct;
+            let schema = inference.schema(&spec).unwrap().unwrap();
+            schema.columns()[0].nested.as_ref().map(ToString::to_string)
+        };
+        let list = nested(r#"{"x":[{"a":1,"at":"2025-01-01"}]}{"x":[{"a":2.5}]}{"x":[]}"#).unwrap();
+        assert!(list.contains("Float64") && list.contains("Timestamp"), "{list}");
+        let mixed = nested(r#"{"x":{"a":1,"b":[1,"a"]}}{"x":{"a":null,"c":{}}}"#).unwrap();
+        assert_eq!(mixed.matches("millrace.any").count(), 2, "{mixed}");
+        for text in
+            [r#"{"x":[]}"#, r#"{"x":{}}"#, r#"{"x":{"a":1}}{"x":[1]}"#, r#"{"x":{"a":1,"A":2}}"#, r#"{"x":[1,{}]}"#]
+        {
+            assert_eq!(nested(text), None, "{text}");
+        }
+        let many: Vec<_> = (0..=MEMBERS).map(|k| format!("\"k{k}\":1")).collect();
+        assert_eq!(nested(&format!("{{\"x\":{{{}}}}}", many.join(","))), None);
     }
 
     #[test]

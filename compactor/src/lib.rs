@@ -17,7 +17,7 @@ pub mod schema;
 pub mod store;
 
 pub use clock::Clock;
-pub use compact::{Compactor, CompactorConfig, PassReport};
+pub use compact::{Compactor, CompactorConfig, PassReport, ReplayReport, quarantine::Piece};
 pub use error::{CompactError, StoreError};
 pub use schema::TableSchema;
 pub use store::Location;

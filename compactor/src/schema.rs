@@ -5,15 +5,18 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use deltalake::kernel::{MetadataValue, PrimitiveType, StructField, StructType};
-use millrace_scenarios::{AggregateFunction, ColumnType, Dedup, Derive, Table};
+use deltalake::kernel::{
+    DataType as DeltaType, MetadataValue, PrimitiveType, StructField, StructType,
+    engine::arrow_conversion::{TryIntoArrow, TryIntoKernel},
+};
+use millrace_scenarios::{AggregateFunction, ColumnType, Dedup, Derive, NewColumns, Reading, Table};
 
 use crate::error::CompactError;
 
 mod extend;
 
 /// Delta metadata key of a text column that takes any JSON value, because the objects it was inferred from mixed types.
-const ANY_KEY: &str = "millrace.any";
+pub(crate) const ANY_KEY: &str = "millrace.any";
 
 /// A column that is read from the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,22 @@ pub struct Column {
     pub kind: ColumnType,
     /// Text columns only: a value that is no string is kept as its JSON text instead of being refused.
     pub any: bool,
+    /// Set when it is a struct or a list, of which `kind` says nothing then.
+    pub nested: Option<DataType>,
+}
+
+impl Column {
+    /// A column of plain values.
+    #[must_use]
+    pub const fn plain(name: String, kind: ColumnType) -> Self {
+        Self { name, kind, any: false, nested: None }
+    }
+
+    /// Its Arrow type.
+    #[must_use]
+    pub fn arrow_type(&self) -> DataType {
+        self.nested.clone().unwrap_or_else(|| arrow_type(self.kind))
+    }
 }
 
 /// Everything the compactor needs to know about the table's shape.
@@ -33,6 +52,7 @@ pub struct TableSchema {
     derive: Vec<Derive>,
     partition_by: Vec<String>,
     dedup: Option<Dedup>,
+    read: Reading,
     decoded: SchemaRef,
     table: SchemaRef,
 }
@@ -79,7 +99,7 @@ impl TableSchema {
         if table.columns.is_empty() {
             return Ok(None);
         }
-        let columns = table.columns.iter().map(|(name, kind)| Column { name: name.clone(), kind: *kind, any: false });
+        let columns = table.columns.iter().map(|(name, kind)| Column::plain(name.clone(), *kind));
         Self::new(columns.collect(), table).map(Some)
     }
 
@@ -90,9 +110,10 @@ impl TableSchema {
     pub fn new(mut columns: Vec<Column>, table: &Table) -> Result<Self, CompactError> {
         columns.sort_by(|a, b| a.name.cmp(&b.name));
         let field = |name: &str, kind| Field::new(name, arrow_type(kind), true);
-        let mut fields: Vec<Field> = columns.iter().map(|c| field(&c.name, c.kind)).collect();
+        let mut fields: Vec<Field> = columns.iter().map(|c| Field::new(&c.name, c.arrow_type(), true)).collect();
         let decoded = Arc::new(Schema::new(fields.clone()));
-        let kind = |name: &str| columns.iter().find(|c| c.name == name).map(|c| c.kind);
+        let plain = |name: &str| columns.iter().find(|c| c.name == name && c.nested.is_none());
+        let kind = |name: &str| plain(name).map(|c| c.kind);
 
         for derive in &table.derive {
             if kind(&derive.from) != Some(ColumnType::Timestamp) {
@@ -100,7 +121,13 @@ impl TableSchema {
             }
             fields.push(field(&derive.name, ColumnType::String));
         }
-        let stored: BTreeSet<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+        for name in &table.read.path_columns {
+            if kind(name).is_none() {
+                return Err(refuse(format!("read.path_columns: {name:?} is no column of plain values")));
+            }
+        }
+        let stored: BTreeSet<&str> =
+            fields.iter().filter(|f| !f.data_type().is_nested()).map(|f| f.name().as_str()).collect();
         for name in &table.partition_by {
             if !stored.contains(name.as_str()) {
                 return Err(refuse(format!("partition_by: {name:?} is no column")));
@@ -141,6 +168,7 @@ impl TableSchema {
             derive: table.derive.clone(),
             partition_by: table.partition_by.clone(),
             dedup: table.dedup.clone(),
+            read: table.read.clone(),
             decoded,
             table: Arc::new(Schema::new(fields)),
             columns,
@@ -167,11 +195,15 @@ impl TableSchema {
             .collect();
         let mut columns = Vec::new();
         for field in fields.fields() {
-            let kind = field.data_type().as_primitive_opt().and_then(kind_of);
-            let kind = kind.ok_or_else(|| other(format!("column {:?} is a {}", field.name(), field.data_type())))?;
             let any = matches!(field.metadata().get(ANY_KEY), Some(MetadataValue::String(v)) if v == "true");
+            let name = field.name().clone();
+            let column = match (field.data_type().as_primitive_opt().and_then(kind_of), nested_of(field.data_type())) {
+                (Some(kind), _) => Column { name, kind, any, nested: None },
+                (None, Some(nested)) => Column { name, kind: ColumnType::String, any, nested: Some(nested) },
+                (None, None) => return Err(other(format!("column {name:?} is a {}", field.data_type()))),
+            };
             if !computed.contains(field.name().as_str()) {
-                columns.push(Column { name: field.name().clone(), kind, any });
+                columns.push(column);
             }
         }
         if let Some(declared) = Self::declared(table)? {
@@ -180,7 +212,9 @@ impl TableSchema {
             if let Some((name, kind)) = wanted.iter().find(|w| !there.contains(w)) {
                 return Err(other(format!("it has no {kind:?} column {name:?}")));
             }
-            if let Some((name, _)) = there.iter().find(|c| !wanted.contains(c)) {
+            if let Some((name, _)) = there.iter().find(|c| !wanted.contains(c))
+                && table.read.new_columns != NewColumns::Add
+            {
                 return Err(other(format!("it has a column {name:?} that [table.columns] does not name")));
             }
         }
@@ -189,8 +223,10 @@ impl TableSchema {
         }
         let schema = Self::new(columns, table)?;
         for field in schema.table.fields() {
-            let there = fields.field(field.name()).and_then(|f| f.data_type().as_primitive_opt().and_then(kind_of));
-            if there.map(arrow_type).as_ref() != Some(field.data_type()) {
+            let there = fields.field(field.name()).and_then(|f| {
+                f.data_type().as_primitive_opt().and_then(kind_of).map(arrow_type).or_else(|| nested_of(f.data_type()))
+            });
+            if there.as_ref() != Some(field.data_type()) {
                 return Err(other(format!("column {:?} is missing or is no {}", field.name(), field.data_type())));
             }
         }
@@ -221,6 +257,18 @@ impl TableSchema {
         self.dedup.as_ref()
     }
 
+    /// How objects are read.
+    #[must_use]
+    pub const fn read(&self) -> &Reading {
+        &self.read
+    }
+
+    /// The same, for pieces of objects: a header is not to be expected in each of them.
+    #[must_use]
+    pub fn for_pieces(&self) -> Self {
+        Self { read: Reading { header: false, ..self.read.clone() }, ..self.clone() }
+    }
+
     /// What decoding yields: the record columns, all nullable, timestamps as `Timestamp(us, "UTC")`.
     #[must_use]
     pub fn arrow_decoded(&self) -> SchemaRef {
@@ -234,8 +282,10 @@ impl TableSchema {
     }
 
     /// The table's columns for the Delta log.
-    #[must_use]
-    pub fn delta_fields(&self) -> Vec<StructField> {
+    ///
+    /// # Errors
+    /// [`CompactError::Arrow`] when a nested column has a type that Delta has not.
+    pub fn delta_fields(&self) -> Result<Vec<StructField>, CompactError> {
         let any = |name: &str| self.columns.iter().any(|c| c.any && c.name == name);
         let kinds =
             [ColumnType::String, ColumnType::Integer, ColumnType::Number, ColumnType::Boolean, ColumnType::Timestamp];
@@ -243,17 +293,40 @@ impl TableSchema {
             .fields()
             .iter()
             .map(|field| {
+                if field.data_type().is_nested() {
+                    return Ok(field.as_ref().try_into_kernel()?);
+                }
                 let kind = kinds.into_iter().find(|k| arrow_type(*k) == *field.data_type());
                 let made = StructField::nullable(field.name(), delta_type(kind.unwrap_or(ColumnType::String)));
-                if any(field.name()) { made.with_metadata([(ANY_KEY, "true")]) } else { made }
+                Ok(if any(field.name()) { made.with_metadata([(ANY_KEY, "true")]) } else { made })
             })
             .collect()
+    }
+
+    /// Record columns for the Delta log.
+    pub(crate) fn delta_fields_of(columns: &[Column]) -> Result<Vec<StructField>, CompactError> {
+        Self::new(columns.to_vec(), &Table::default())?.delta_fields()
     }
 
     /// The table's columns and rules as text, for the fingerprint in a manifest.
     pub(crate) fn describe(&self) -> String {
         format!("{:?} {:?} {:?}", self.table.fields(), self.partition_by, self.dedup)
     }
+}
+
+/// The Arrow type of a struct or list whose values are all of types that are written here.
+fn nested_of(kind: &DeltaType) -> Option<DataType> {
+    fn is_known(kind: &DataType) -> bool {
+        match kind {
+            DataType::Struct(fields) => fields.iter().all(|field| is_known(field.data_type())),
+            DataType::List(item) => is_known(item.data_type()),
+            DataType::Utf8 | DataType::Int64 | DataType::Float64 | DataType::Boolean => true,
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => zone.as_deref() == Some("UTC"),
+            _ => false,
+        }
+    }
+    let arrow: DataType = kind.try_into_arrow().ok()?;
+    (arrow.is_nested() && is_known(&arrow)).then_some(arrow)
 }
 
 fn refuse(reason: String) -> CompactError {
@@ -309,7 +382,7 @@ mod tests {
     fn a_schema_read_back_from_delta_is_the_same() {
         let mut spec = weather();
         let schema = TableSchema::declared(&spec).unwrap().unwrap();
-        let fields = StructType::try_new(schema.delta_fields()).unwrap();
+        let fields = StructType::try_new(schema.delta_fields().unwrap()).unwrap();
         let again = TableSchema::of_table("t", &fields, &spec.partition_by, &spec).unwrap();
         assert_eq!(again.describe(), schema.describe());
         spec.columns.insert("more".to_owned(), ColumnType::String);
@@ -320,10 +393,26 @@ mod tests {
     #[test]
     fn an_inferred_any_column_keeps_its_mark() {
         let spec = Table::default();
-        let column = Column { name: "payload".to_owned(), kind: ColumnType::String, any: true };
+        let column = Column { name: "payload".to_owned(), kind: ColumnType::String, any: true, nested: None };
         let schema = TableSchema::new(vec![column.clone()], &spec).unwrap();
-        let fields = StructType::try_new(schema.delta_fields()).unwrap();
+        let fields = StructType::try_new(schema.delta_fields().unwrap()).unwrap();
         assert_eq!(TableSchema::of_table("t", &fields, &[], &spec).unwrap().columns(), [column]);
+    }
+
+    #[test]
+    fn a_nested_column_read_back_from_delta_is_the_same() {
+        let mixed = Field::new("mixed", DataType::Utf8, true)
+            .with_metadata([(ANY_KEY.to_owned(), "true".to_owned())].into_iter().collect());
+        let of = vec![Field::new("at", arrow_type(ColumnType::Timestamp), true), mixed];
+        let list = DataType::List(Arc::new(Field::new("element", DataType::Struct(of.into()), true)));
+        let column = Column { name: "x".to_owned(), kind: ColumnType::String, any: false, nested: Some(list) };
+        let plain = Column::plain("y".to_owned(), ColumnType::Integer);
+        let schema = TableSchema::new(vec![column.clone(), plain.clone()], &Table::default()).unwrap();
+        let fields = StructType::try_new(schema.delta_fields().unwrap()).unwrap();
+        let again = TableSchema::of_table("t", &fields, &[], &Table::default()).unwrap();
+        assert_eq!(again.columns(), [column, plain]);
+        let spec = Table { partition_by: vec!["x".to_owned()], ..Table::default() };
+        assert!(TableSchema::new(again.columns().to_vec(), &spec).unwrap_err().to_string().contains("\"x\""));
     }
 
     #[test]

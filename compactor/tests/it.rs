@@ -12,10 +12,16 @@ mod crash;
 mod faults;
 #[path = "it/faulty.rs"]
 mod faulty;
+#[path = "it/forms.rs"]
+mod forms;
+#[path = "it/fuzz.rs"]
+mod fuzz;
 #[path = "it/lake.rs"]
 mod lake;
 #[path = "it/maintain.rs"]
 mod maintain;
+#[path = "it/oracle.rs"]
+mod oracle;
 #[path = "it/passes.rs"]
 mod passes;
 #[path = "it/places.rs"]
@@ -24,5 +30,7 @@ mod places;
 mod query;
 #[path = "it/reader.rs"]
 mod reader;
+#[path = "it/replay.rs"]
+mod replay;
 #[path = "it/support.rs"]
 mod support;

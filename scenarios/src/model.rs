@@ -615,6 +615,83 @@ fn default_order_by() -> String {
     crate::stamp::SEQUENCE_FIELD.to_owned()
 }
 
+/// How records are written in the objects of the lake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordFormat {
+    /// JSON objects, with newlines between them or with nothing.
+    #[default]
+    Json,
+    /// Lines of fields with one delimiter between them, quoted as RFC 4180 has it.
+    Csv,
+    /// Lines of fields with any number of delimiters between them, without quotes.
+    Text,
+}
+
+/// What becomes of objects and lists inside a record, in columns that are inferred.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Nested {
+    /// They are kept as their JSON text.
+    #[default]
+    Text,
+    /// They become structs and lists. What mixes types inside them stays JSON text.
+    Struct,
+}
+
+/// What becomes of a field that is no column of the table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NewColumns {
+    /// It is left out, and counted.
+    #[default]
+    Ignore,
+    /// The table gets a column for it, with the type of the values it was first met with.
+    Add,
+    /// Its record goes to quarantine.
+    Quarantine,
+}
+
+/// `[table.read]`: how the lake's objects are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reading {
+    /// How records are written.
+    pub format: RecordFormat,
+    /// What stands between the fields of a `csv` or `text` line. Absent: a comma for `csv`, a space for `text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &";")]
+    pub delimiter: Option<char>,
+    /// The first line of every `csv` or `text` object names its fields. It has to name `fields`, in their order.
+    #[serde(skip_serializing_if = "is_default")]
+    pub header: bool,
+    /// The fields of a `csv` or `text` line, in order. One that is no column is left out, and counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = example_fields())]
+    pub fields: Vec<String>,
+    /// Columns that stand in the objects' keys, Hive-style: `city=London/year=2025/...`. A record that has the field too
+    /// must agree, or it goes to quarantine; an object whose key lacks the part leaves the column to its records.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = example_path_columns())]
+    pub path_columns: Vec<String>,
+    /// What becomes of objects and lists inside a JSON record, in columns that are inferred.
+    #[serde(skip_serializing_if = "is_default")]
+    pub nested: Nested,
+    /// What becomes of a field of a JSON record that is no column.
+    #[serde(skip_serializing_if = "is_default")]
+    pub new_columns: NewColumns,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+fn example_fields() -> [&'static str; 3] {
+    ["record_id", "timestamp", "speed"]
+}
+fn example_path_columns() -> [&'static str; 1] {
+    ["city"]
+}
+
 /// `[table]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -634,6 +711,9 @@ pub struct Table {
     /// When two rows are the same. Absent: every row is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedup: Option<Dedup>,
+    /// How the lake's objects are read.
+    #[serde(skip_serializing_if = "is_default")]
+    pub read: Reading,
     /// How often the compactor looks for new objects while the load runs.
     pub every: Span,
 }
@@ -646,6 +726,7 @@ impl Default for Table {
             derive: Vec::new(),
             partition_by: Vec::new(),
             dedup: None,
+            read: Reading::default(),
             every: Span::from_secs(15),
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     fault::{FaultKind, InjectedFault},
-    model::{Arrival, KeyKind, Keys, Load, Scenario, Source, SourceKind},
+    model::{Arrival, KeyKind, Keys, Load, Reading, RecordFormat, Scenario, Source, SourceKind},
     stage::{Stage, StageShape},
 };
 
@@ -60,6 +60,20 @@ const FAULT: [(&str, &[FaultKind]); 13] = [
     ("shard", &[FaultKind::Throttle]),
     ("state", &[FaultKind::Kill]),
 ];
+
+const READ: [(&str, &[RecordFormat]); 5] = [
+    ("delimiter", &[RecordFormat::Csv, RecordFormat::Text]),
+    ("header", &[RecordFormat::Csv, RecordFormat::Text]),
+    ("fields", &[RecordFormat::Csv, RecordFormat::Text]),
+    ("nested", &[RecordFormat::Json]),
+    ("new_columns", &[RecordFormat::Json]),
+];
+
+/// Keys of `[table.read]` that its format does not use, each with the formats that do.
+pub(crate) fn unused_read(reading: &Reading) -> impl Iterator<Item = (&'static str, &'static [RecordFormat])> {
+    let format = reading.format;
+    READ.into_iter().filter(move |(_, users)| !users.contains(&format))
+}
 
 /// Keys of `[source]` that its kind does not use, each with the kinds that do.
 pub(crate) fn unused_source(source: &Source) -> impl Iterator<Item = (&'static str, &'static [SourceKind])> {

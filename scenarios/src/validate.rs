@@ -29,6 +29,9 @@ pub(crate) fn check(scenario: &Scenario, root: &Node) -> Vec<Fault> {
     faults.extend(delivery::check(&scenario.delivery, root.at("delivery")));
     faults.extend(table::check(&scenario.table, root.at("table")));
     faults.extend(queries(&scenario.query, root.at("query")));
+    if !scenario.query.is_empty() {
+        faults.extend(table::check_queries(&scenario.table, root.at("query")));
+    }
     faults.extend(fault::check(&scenario.fault, root.at("fault")));
     faults.extend(event::check(&scenario.event, scenario.load.arrival, root.at("event")));
     faults.extend(direct::check(scenario, root));

@@ -39,6 +39,22 @@ pub(super) struct Decoded {
     bytes: usize,
 }
 
+impl Decoded {
+    /// Whether it is records and nothing else.
+    pub(super) fn is_clean(&self) -> bool {
+        self.bad.is_empty() && self.lines > 0
+    }
+
+    /// The fields that are no column.
+    pub(super) fn unknown_fields(&self) -> impl Iterator<Item = &String> {
+        self.unknown.keys()
+    }
+
+    pub(super) const fn object(&self) -> &Object {
+        &self.object
+    }
+}
+
 /// What one commit takes.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -166,7 +182,7 @@ impl Reader {
         }
     }
 
-    fn decode(&self, object: Object, bytes: bytes::Bytes) -> Result<Decoded, CompactError> {
+    pub(super) fn decode(&self, object: Object, bytes: bytes::Bytes) -> Result<Decoded, CompactError> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut decoder = taken.unwrap_or_else(|| Decoder::new(Arc::clone(&self.schema)));

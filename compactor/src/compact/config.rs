@@ -107,6 +107,8 @@ pub struct CompactorConfig {
     pub batch_bytes: usize,
     /// ... or this many objects.
     pub batch_objects: usize,
+    /// The run on whose behalf it works, for the quarantine. Empty: none.
+    pub run: String,
     /// For tests: end here.
     pub fail_at: Option<FailPoint>,
     /// For tests: wait here to be killed.
@@ -125,9 +127,17 @@ impl CompactorConfig {
             error_prefix: "errors/".to_owned(),
             batch_bytes: 40 << 20,
             batch_objects: 10_000,
+            run: String::new(),
             fail_at: None,
             hold_at: None,
         }
+    }
+
+    /// Names the run in the quarantine.
+    #[must_use]
+    pub fn with_run(mut self, run: &str) -> Self {
+        run.clone_into(&mut self.run);
+        self
     }
 
     /// Leaves out what a Firehose error prefix expression leads to: its text before the first `!{`.

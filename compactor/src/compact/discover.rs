@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream::BoxStream};
+use millrace_scenarios::RecordFormat;
 use object_store::{ObjectMeta, ObjectStore};
 use tracing::warn;
 
@@ -45,6 +46,11 @@ pub(crate) fn classify(key: &str, error_prefix: &str) -> Class {
     }
 }
 
+/// Whether a name is one that lines of fields have.
+fn is_of_lines(key: &str) -> bool {
+    matches!(key.rsplit_once('.'), Some((_, "csv" | "tsv" | "txt" | "log")))
+}
+
 /// Consoles make folders on S3 by putting an empty object in their place; its name reads like a record's.
 pub(crate) fn is_folder_marker(key: &str, size: u64) -> bool {
     size == 0 && !key.rsplit('/').next().unwrap_or(key).contains('.')
@@ -61,6 +67,8 @@ pub(super) struct Discovery {
     /// Places under the lake that are not part of it.
     not_lake: Vec<object_store::path::Path>,
     error_prefix: String,
+    /// Whether records are lines of fields.
+    lines: bool,
     list: BoxStream<'static, object_store::Result<ObjectMeta>>,
     /// Objects under the error prefix.
     pub(super) error_objects: u64,
@@ -69,13 +77,19 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    pub(super) fn new(lake: &Location, not_lake: Vec<object_store::path::Path>, error_prefix: &str) -> Self {
+    pub(super) fn new(
+        lake: &Location,
+        not_lake: Vec<object_store::path::Path>,
+        error_prefix: &str,
+        format: RecordFormat,
+    ) -> Self {
         // The last window may end exactly where the list does, and a store's stream need not bear being asked again.
         let list = Arc::clone(&lake.store).list(Some(&lake.root)).fuse().boxed();
         Self {
             lake: lake.clone(),
             not_lake,
             error_prefix: error_prefix.to_owned(),
+            lines: format != RecordFormat::Json,
             list,
             error_objects: 0,
             skipped_objects: 0,
@@ -114,7 +128,11 @@ impl Discovery {
         if is_folder_marker(&key, found.size) {
             return None;
         }
-        match classify(&key, &self.error_prefix) {
+        let class = match classify(&key, &self.error_prefix) {
+            Class::Other if self.lines && is_of_lines(&key) => Class::Records,
+            class => class,
+        };
+        match class {
             Class::Records => {
                 let etag = found.e_tag.filter(|_| self.lake.url.scheme() != "file");
                 return Some(Object { key, size: found.size, etag });

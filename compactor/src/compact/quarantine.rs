@@ -6,14 +6,17 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
+use bytes::Bytes;
 use deltalake::{
     kernel::{Action, PrimitiveType, StructField},
     protocol::{DeltaOperation, SaveMode},
 };
 use millrace_scenarios::ColumnType;
+use object_store::ObjectStoreExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
 use super::{
@@ -38,13 +41,16 @@ fn fields() -> Vec<StructField> {
     let field = |name: &str, kind: PrimitiveType| StructField::nullable(name, kind);
     vec![
         field("object", PrimitiveType::String),
+        field("member", PrimitiveType::Long),
         field("line", PrimitiveType::Long),
         field("offset", PrimitiveType::Long),
         field("length", PrimitiveType::Long),
         field("reason", PrimitiveType::String),
+        field("message", PrimitiveType::String),
         field("column", PrimitiveType::String),
         field("raw", PrimitiveType::Binary),
         field("manifest", PrimitiveType::Long),
+        field("run", PrimitiveType::String),
         field("quarantined_at", PrimitiveType::Timestamp),
     ]
 }
@@ -53,29 +59,36 @@ fn schema() -> SchemaRef {
     let field = |name: &str, kind| Field::new(name, kind, true);
     Arc::new(Schema::new(vec![
         field("object", DataType::Utf8),
+        field("member", DataType::Int64),
         field("line", DataType::Int64),
         field("offset", DataType::Int64),
         field("length", DataType::Int64),
         field("reason", DataType::Utf8),
+        field("message", DataType::Utf8),
         field("column", DataType::Utf8),
         field("raw", DataType::Binary),
         field("manifest", DataType::Int64),
+        field("run", DataType::Utf8),
         field("quarantined_at", arrow_type(ColumnType::Timestamp)),
     ]))
 }
 
-fn rows(bad: &[BadLine], sequence: u64, now_us: u64) -> Result<RecordBatch, CompactError> {
+fn rows(bad: &[BadLine], sequence: u64, run: &str, now_us: u64) -> Result<RecordBatch, CompactError> {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let whole = |get: fn(&BadLine) -> u64| Arc::new(bad.iter().map(|b| Some(signed(get(b)))).collect::<Int64Array>());
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(bad.iter().map(|b| &b.object))),
+        // 0 stands for none.
+        Arc::new(bad.iter().map(|b| (b.member > 0).then_some(signed(b.member))).collect::<Int64Array>()),
         whole(|b| b.line),
         whole(|b| b.offset),
         whole(|b| b.length),
         Arc::new(StringArray::from_iter_values(bad.iter().map(|b| b.reason.name()))),
+        Arc::new(StringArray::from_iter_values(bad.iter().map(|b| b.reason.message()))),
         Arc::new(bad.iter().map(|b| b.reason.column()).collect::<StringArray>()),
         Arc::new(BinaryArray::from_iter_values(bad.iter().map(|b| &b.raw))),
         Arc::new(Int64Array::from(vec![signed(sequence); bad.len()])),
+        Arc::new(StringArray::from(vec![run; bad.len()])),
         Arc::new(TimestampMicrosecondArray::from(vec![signed(now_us); bad.len()]).with_timezone("UTC")),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
@@ -87,6 +100,7 @@ pub(super) async fn write(
     of: &str,
     sequence: u64,
     bad: &[BadLine],
+    run: &str,
     now_us: u64,
 ) -> Result<(), CompactError> {
     if bad.is_empty() {
@@ -97,6 +111,8 @@ pub(super) async fn write(
         if table.sequence().await? >= sequence {
             return Ok(());
         }
+        // A quarantine from before a column was thought of.
+        table.add_columns(fields()).await?;
         let mut writer = TableWriter::new(&table.log_store, &table.state, schema()).file();
         let delta = |e| CompactError::delta(&place.url, e);
         let mut rest = bad;
@@ -107,7 +123,7 @@ pub(super) async fn write(
                 bytes <= BATCH_BYTES
             });
             let (batch, later) = rest.split_at(fits.count().max(1));
-            writer.write(&rows(batch, sequence, now_us)?).await.map_err(delta)?;
+            writer.write(&rows(batch, sequence, run, now_us)?).await.map_err(delta)?;
             rest = later;
         }
         let added = writer.close().await.map_err(delta)?;
@@ -120,4 +136,76 @@ pub(super) async fn write(
         }
     }
     Err(CompactError::Contended { table: place.url.to_string(), sequence, attempts: ATTEMPTS })
+}
+
+/// A bad piece in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Piece {
+    /// The object it is from.
+    pub object: String,
+    /// Number of the gzip member that holds its first byte, from 1; 0 where there is none.
+    pub member: u64,
+    /// Line of its first byte, from 1.
+    pub line: u64,
+    /// Byte offset of its first byte.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Why it is no row: the short name.
+    pub reason: String,
+    /// The column at fault, where one is.
+    pub column: Option<String>,
+    /// Whether a replay has brought it into the table.
+    pub replayed: bool,
+}
+
+impl Piece {
+    /// Its name among all pieces, under which a replay takes it: it tells of one object no two pieces alike.
+    pub(super) fn key(&self) -> String {
+        format!("{}@{}:{}", self.object, self.offset, self.reason)
+    }
+}
+
+/// Shows every piece in quarantine, with the bytes that are kept of it, file by file.
+pub(super) async fn read(place: &Location, show: &mut (dyn FnMut(Piece, Bytes) + Send)) -> Result<(), CompactError> {
+    let Some(table) = Table::open(place).await? else { return Ok(()) };
+    let paths: Vec<_> = table.state.log_data().iter().map(|file| file.object_store_path()).collect();
+    let store = table.log_store.object_store(None);
+    for path in paths {
+        let found = store.get(&path).await.map_err(|e| CompactError::object(&path, e))?;
+        let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
+        let refuse = |source| CompactError::Parquet { path: path.to_string(), source };
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(refuse)?.build().map_err(refuse)?;
+        for batch in reader {
+            pieces(&batch?, show);
+        }
+    }
+    Ok(())
+}
+
+fn pieces(batch: &RecordBatch, show: &mut (dyn FnMut(Piece, Bytes) + Send)) {
+    let column = |name: &str| batch.column_by_name(name);
+    let text = |name: &str, row: usize| {
+        let texts = column(name)?.as_string_opt::<i32>()?;
+        texts.is_valid(row).then(|| texts.value(row).to_owned())
+    };
+    let number = |name: &str, row: usize| {
+        let numbers = column(name).and_then(|numbers| numbers.as_primitive_opt::<Int64Type>());
+        numbers.filter(|n| n.is_valid(row)).and_then(|n| u64::try_from(n.value(row)).ok()).unwrap_or(0)
+    };
+    let raw = column("raw").and_then(|raw| raw.as_binary_opt::<i32>());
+    for row in 0..batch.num_rows() {
+        let piece = Piece {
+            object: text("object", row).unwrap_or_default(),
+            member: number("member", row),
+            line: number("line", row),
+            offset: number("offset", row),
+            length: number("length", row),
+            reason: text("reason", row).unwrap_or_default(),
+            column: text("column", row),
+            replayed: false,
+        };
+        show(piece, raw.map_or_else(Bytes::new, |raw| Bytes::copy_from_slice(raw.value(row))));
+    }
 }

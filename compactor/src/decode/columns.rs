@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arrow::datatypes::DataType;
 use arrow::{
     array::{
         ArrayRef, BooleanArray, BooleanBufferBuilder, Float64Array, Int64Array, RecordBatch, StringArray,
@@ -13,6 +14,7 @@ use arrow::{
 };
 use millrace_scenarios::ColumnType;
 
+use super::{json::EXACT, nested::Tree, time::timestamp_us};
 use crate::schema::TableSchema;
 
 /// Names of unknown fields told apart; the rest is counted under [`OTHER_FIELDS`], so that memory stays bounded.
@@ -25,6 +27,7 @@ enum Values {
     Whole(Vec<i64>),
     Number(Vec<f64>),
     Boolean(BooleanBufferBuilder),
+    Nested(Box<Tree>),
 }
 
 impl Values {
@@ -42,7 +45,7 @@ impl Values {
             }
             Self::Whole(values) => shrink(values),
             Self::Number(values) => shrink(values),
-            Self::Boolean(_) => {}
+            Self::Boolean(_) | Self::Nested(_) => {}
         }
     }
 }
@@ -50,22 +53,26 @@ impl Values {
 /// One column: values and which of them are there.
 #[derive(Debug)]
 struct Column {
+    /// Its name, where what is inside it has names too.
+    name: String,
     kind: ColumnType,
     any: bool,
+    nested: Option<DataType>,
     values: Values,
     /// Which values are there; not kept before the first null.
     valid: Option<BooleanBufferBuilder>,
 }
 
 impl Column {
-    fn new(kind: ColumnType, any: bool) -> Self {
-        let values = match kind {
-            ColumnType::String => Values::Text { bytes: Vec::new(), ends: vec![0] },
-            ColumnType::Integer | ColumnType::Timestamp => Values::Whole(Vec::new()),
-            ColumnType::Number => Values::Number(Vec::new()),
-            ColumnType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
+    fn new(name: String, kind: ColumnType, any: bool, nested: Option<DataType>) -> Self {
+        let values = match (kind, &nested) {
+            (_, Some(nested)) => Values::Nested(Box::new(Tree::new(nested, false))),
+            (ColumnType::String, _) => Values::Text { bytes: Vec::new(), ends: vec![0] },
+            (ColumnType::Integer | ColumnType::Timestamp, _) => Values::Whole(Vec::new()),
+            (ColumnType::Number, _) => Values::Number(Vec::new()),
+            (ColumnType::Boolean, _) => Values::Boolean(BooleanBufferBuilder::new(0)),
         };
-        Self { kind, any, values, valid: None }
+        Self { name, kind, any, nested, values, valid: None }
     }
 
     fn len(&self) -> usize {
@@ -74,12 +81,14 @@ impl Column {
             Values::Whole(values) => values.len(),
             Values::Number(values) => values.len(),
             Values::Boolean(values) => values.len(),
+            Values::Nested(tree) => tree.len(),
         }
     }
 
     /// A column like this one, with room for as many values as this one has.
     fn like(&self) -> Self {
-        let (rows, mut fresh) = (self.len(), Self::new(self.kind, self.any));
+        let rows = self.len();
+        let mut fresh = Self::new(self.name.clone(), self.kind, self.any, self.nested.clone());
         match (&mut fresh.values, &self.values) {
             (Values::Text { bytes, ends }, Values::Text { bytes: held, .. }) => {
                 ends.reserve(rows);
@@ -108,6 +117,7 @@ impl Column {
             Values::Whole(values) => values.truncate(rows),
             Values::Number(values) => values.truncate(rows),
             Values::Boolean(values) => values.truncate(rows),
+            Values::Nested(tree) => tree.cut(rows),
         }
         if let Some(valid) = &mut self.valid {
             valid.truncate(rows);
@@ -127,6 +137,22 @@ impl Column {
             Values::Whole(values) => values.push(0),
             Values::Number(values) => values.push(0.0),
             Values::Boolean(values) => values.append(false),
+            Values::Nested(tree) => tree.push_null(),
+        }
+    }
+
+    /// Whether two rows hold the same plain value.
+    fn are_same(&self, a: usize, b: usize) -> bool {
+        match &self.values {
+            Values::Text { bytes, ends } => {
+                let text =
+                    |row: usize| bytes.get(usize::try_from(ends[row]).ok()?..usize::try_from(ends[row + 1]).ok()?);
+                text(a) == text(b)
+            }
+            Values::Whole(values) => values[a] == values[b],
+            Values::Number(values) => values[a].total_cmp(&values[b]).is_eq(),
+            Values::Boolean(values) => values.get_bit(a) == values.get_bit(b),
+            Values::Nested(_) => false,
         }
     }
 
@@ -147,6 +173,7 @@ impl Column {
             Values::Whole(values) => Arc::new(Int64Array::new(values.into(), nulls)),
             Values::Number(values) => Arc::new(Float64Array::new(values.into(), nulls)),
             Values::Boolean(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            Values::Nested(tree) => tree.finish()?,
         })
     }
 }
@@ -163,6 +190,18 @@ fn begins(text: &[u8], with: &[u8]) -> bool {
     let ((words, rest), (with_words, with_rest)) = (text.as_chunks::<8>(), with.as_chunks::<8>());
     words.iter().zip(with_words).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
         && rest.iter().zip(with_rest).all(|(a, b)| a == b)
+}
+
+fn number(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// An integer, also when it is written like `3.0` or `1e3`, as long as nothing is lost.
+fn integer(text: &[u8]) -> Option<i64> {
+    if !text.iter().any(|byte| b".eE".contains(byte)) {
+        return std::str::from_utf8(text).ok()?.parse().ok();
+    }
+    number(text).filter(|value| value.fract() == 0.0 && value.abs() <= EXACT).map(|value| value as i64)
 }
 
 /// Where a field's value goes.
@@ -185,11 +224,14 @@ pub(super) struct Columns {
     previous: Vec<(Box<[u8]>, Slot)>,
     unknown: Vec<(String, u64)>,
     unknown_here: Vec<usize>,
+    /// Columns whose value the object's key gives, and the value.
+    of_path: Vec<(usize, String)>,
 }
 
 impl Columns {
     pub(super) fn new(schema: &TableSchema) -> Self {
-        let columns: Vec<_> = schema.columns().iter().map(|c| Column::new(c.kind, c.any)).collect();
+        let columns: Vec<_> =
+            schema.columns().iter().map(|c| Column::new(c.name.clone(), c.kind, c.any, c.nested.clone())).collect();
         let slot = |(index, column): (usize, &crate::schema::Column)| {
             (column.name.as_bytes().to_owned().into_boxed_slice(), Slot::Column(index))
         };
@@ -200,6 +242,7 @@ impl Columns {
             previous: Vec::new(),
             unknown: Vec::new(),
             unknown_here: Vec::new(),
+            of_path: Vec::new(),
         }
     }
 
@@ -295,6 +338,87 @@ impl Columns {
             values.append(value);
             column.is_there();
         }
+    }
+
+    pub(super) const fn is_nested(&self, column: usize) -> bool {
+        matches!(self.columns.as_slice()[column].values, Values::Nested(_))
+    }
+
+    /// Sets a struct or list from its JSON text; false when it is of another shape. What it has beyond the column's type
+    /// counts as unknown, under its path.
+    pub(super) fn set_nested(&mut self, column: usize, json: &[u8]) -> bool {
+        let (rows, name) = (self.rows, self.columns[column].name.clone());
+        let Values::Nested(tree) = &mut self.at_row(column).values else { return false };
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(json) else { return false };
+        let mut unknown = Vec::new();
+        if !tree.push(&value, &name, &mut unknown) {
+            tree.cut(rows);
+            return false;
+        }
+        self.columns[column].is_there();
+        for path in unknown {
+            let slot = self.slots.get(path.as_bytes()).copied();
+            if let Slot::Unknown(field) = slot.unwrap_or_else(|| self.unknown_slot(path.as_bytes())) {
+                self.note_unknown(field);
+            }
+        }
+        true
+    }
+
+    /// Sets a value from bare text, as lines of fields and the parts of a key have it; false when it is of another type.
+    pub(super) fn set_bare(&mut self, column: usize, text: &[u8]) -> bool {
+        match self.kind(column).0 {
+            _ if self.is_nested(column) => return self.set_nested(column, text),
+            ColumnType::String => self.set_text(column, text),
+            ColumnType::Boolean if matches!(text, b"true" | b"false") => self.set_boolean(column, text == b"true"),
+            ColumnType::Boolean => return false,
+            ColumnType::Integer => match integer(text) {
+                Some(value) => self.set_whole(column, value),
+                None => return false,
+            },
+            ColumnType::Number => match number(text) {
+                Some(value) => self.set_number(column, value),
+                None => return false,
+            },
+            ColumnType::Timestamp => match timestamp_us(text) {
+                Some(us) => self.set_whole(column, us),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    /// What the key of the object says of its records, from here on.
+    pub(super) fn set_path(&mut self, values: Vec<(usize, String)>) {
+        self.of_path = values;
+    }
+
+    /// Gives the current row what the object's key says, and names the column in which the two do not agree.
+    pub(super) fn agree_with_path(&mut self) -> Result<(), usize> {
+        let of_path = std::mem::take(&mut self.of_path);
+        let outcome = of_path.iter().try_for_each(|(index, text)| {
+            let row = self.rows;
+            let held =
+                |column: &Column| column.len() > row && column.valid.as_ref().is_none_or(|valid| valid.get_bit(row));
+            if !held(&self.columns[*index]) {
+                return if self.set_bare(*index, text.as_bytes()) { Ok(()) } else { Err(*index) };
+            }
+            // The key's value is put behind the record's for a moment.
+            self.rows += 1;
+            let is_value = self.set_bare(*index, text.as_bytes());
+            self.rows -= 1;
+            let column = &mut self.columns[*index];
+            let same = is_value && column.are_same(row, row + 1);
+            column.cut(row + 1);
+            if same { Ok(()) } else { Err(*index) }
+        });
+        self.of_path = of_path;
+        outcome
+    }
+
+    /// The first field of the current row that is no column.
+    pub(super) fn first_unknown(&self) -> Option<&str> {
+        self.unknown_here.first().map(|field| self.unknown[*field].0.as_str())
     }
 
     /// The record is good: fields it did not have are null.

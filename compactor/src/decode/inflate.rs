@@ -26,16 +26,20 @@ type Member = GzDecoder<Cursor<Bytes>>;
 
 pub(super) enum Input {
     Plain { bytes: Bytes, at: usize },
-    Gzip(Option<Box<Member>>),
+    Gzip { member: Option<Box<Member>>, is_begun: bool },
 }
 
 impl Input {
     pub(super) fn new(bytes: Bytes, gzip: bool) -> Self {
-        if gzip { Self::Gzip(Some(Box::new(Member::new(Cursor::new(bytes))))) } else { Self::Plain { bytes, at: 0 } }
+        if gzip {
+            Self::Gzip { member: Some(Box::new(Member::new(Cursor::new(bytes)))), is_begun: false }
+        } else {
+            Self::Plain { bytes, at: 0 }
+        }
     }
 
-    /// Appends up to `want` bytes to `buffer`.
-    pub(super) fn read(&mut self, buffer: &mut Vec<u8>, want: usize) -> Read1 {
+    /// Appends up to `want` bytes to `buffer`, and tells where in it each gzip member that is begun starts.
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>, want: usize, begins: &mut dyn FnMut(usize)) -> Read1 {
         match self {
             Self::Plain { bytes, at } => {
                 let end = bytes.len().min(*at + want);
@@ -43,12 +47,22 @@ impl Input {
                 *at = end;
                 if end == bytes.len() { Read1::End { garbage: None } } else { Read1::More }
             }
-            Self::Gzip(member) => inflate(member, buffer, want),
+            Self::Gzip { member, is_begun } => {
+                if !std::mem::replace(is_begun, true) {
+                    begins(buffer.len());
+                }
+                inflate(member, buffer, want, begins)
+            }
         }
     }
 }
 
-fn inflate(member: &mut Option<Box<Member>>, buffer: &mut Vec<u8>, want: usize) -> Read1 {
+fn inflate(
+    member: &mut Option<Box<Member>>,
+    buffer: &mut Vec<u8>,
+    want: usize,
+    begins: &mut dyn FnMut(usize),
+) -> Read1 {
     let (start, mut filled) = (buffer.len(), 0);
     buffer.resize(start + want, 0);
     let outcome = loop {
@@ -63,6 +77,7 @@ fn inflate(member: &mut Option<Box<Member>>, buffer: &mut Vec<u8>, want: usize) 
                 let tail = &rest.get_ref()[at..];
                 if tail.starts_with(&GZIP_MAGIC) || (tail.len() == 1 && tail[0] == GZIP_MAGIC[0]) {
                     *member = Some(Box::new(Member::new(rest)));
+                    begins(start + filled);
                 } else if !tail.is_empty() {
                     break Read1::End { garbage: Some(at) };
                 }

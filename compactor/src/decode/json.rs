@@ -20,7 +20,7 @@ pub(super) enum Fault {
 }
 
 /// Largest integer up to which every whole `f64` is exact.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads the object that starts at `text[start]`, which must be `{`, into the current row of `columns`; returns the
 /// position after it. The row is neither kept nor dropped.
@@ -86,6 +86,10 @@ fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch:
         reader.word(b"null")?;
         columns.set_null(column);
         return Ok(true);
+    }
+    if columns.is_nested(column) {
+        reader.skip(&mut scratch.open)?;
+        return Ok(columns.set_nested(column, &text[start..reader.at]));
     }
     match (columns.kind(column), first) {
         ((ColumnType::String, _), b'"') => {
@@ -435,4 +439,20 @@ impl Reader<'_> {
 /// Whether the text is one JSON value and nothing else.
 pub(super) fn is_value(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// The next brace in `from..limit` that may start a record and can be no part of a broken one before it: a name follows,
+/// which no string can hold, and nothing stands before it that an object inside another has before it.
+pub(super) fn next_start(text: &[u8], from: usize, limit: usize) -> Option<usize> {
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+    let mut at = from;
+    loop {
+        let found = at + text.get(at..limit)?.iter().position(|byte| *byte == b'{')?;
+        let after = text[found + 1..].iter().find(|byte| !is_space(byte));
+        let before = text[..found].iter().rfind(|byte| !is_space(byte));
+        if matches!(after, Some(b'"') | None) && before.is_some_and(|byte| !matches!(byte, b':' | b',' | b'[')) {
+            return Some(found);
+        }
+        at = found + 1;
+    }
 }

@@ -186,6 +186,73 @@ fn a_broken_record_ends_where_the_next_can_start() {
     assert_eq!(got.rows[0].0, 3);
 }
 
+/// Every case: the text, the records that are kept, and the pieces that are not.
+#[test]
+fn a_bad_record_among_others_without_newlines_costs_none_of_them() {
+    let cases: [(&str, &[i64], &[&str]); 16] = [
+        (r#"{"i":1}{"i":oops}{"i":2}{"i":3}"#, &[1, 2, 3], &[r#"{"i":oops}"#]),
+        (r#"{"i":1}{"i":2,"s":"open}{"i":3}"#, &[1, 3], &[r#"{"i":2,"s":"open}"#]),
+        (r#"{"i":1}{"i":2,"x":{"y":1}{"i":3}{"i":4}"#, &[1, 3, 4], &[r#"{"i":2,"x":{"y":1}"#]),
+        (r#"{"i":1{"i":2}{"i":3}"#, &[2, 3], &[r#"{"i":1"#]),
+        (r#"xx{"i":1}yy{"i":2}"#, &[1, 2], &["xx", "yy"]),
+        ("{\"i\":1}\0\0{\"i\":2}\0", &[1, 2], &["\0\0", "\0"]),
+        (r#"{"i":1}}{"i":2}"#, &[2], &[r#"{"i":1}}"#]),
+        (r#"{"i":1},"s":"a"}{"i":2}"#, &[2], &[r#"{"i":1},"s":"a"}"#]),
+        (r#"{"i":1}{"i":"no"}{"i":2}"#, &[1, 2], &[r#"{"i":"no"}"#]),
+        // What is inside a broken record is no record, at its end either.
+        (r#"{"i":1,"x":{"i":2}"#, &[], &[r#"{"i":1,"x":{"i":2}"#]),
+        (r#"{"i":1,oops,"x":[{"i":2},{"i":3}]}{"i":4}"#, &[4], &[r#"{"i":1,oops,"x":[{"i":2},{"i":3}]}"#]),
+        (r#"{"i":1,"s":"a {} b}{} c"#, &[], &[r#"{"i":1,"s":"a {} b}{} c"#]),
+        (r#"[{"i":1},{"i":2}]"#, &[], &[r#"[{"i":1},{"i":2}]"#]),
+        // Over several lines, as a real object of Firehose has it.
+        ("{\n \"i\":1\n}{\n \"i\":x\n}{\n \"i\":2\n}{\n \"i\":3\n}", &[1, 2, 3], &["{\n \"i\":x\n}"]),
+        // Two bad ones in a row are one piece, as nothing tells them apart.
+        (r#"{"i":1}{"i":?}{"i":!}{"i":2}"#, &[1, 2], &[r#"{"i":?}{"i":!}"#]),
+        ("\u{feff}{\"i\":1}\u{feff}{\"i\":2}\n\u{feff}{\"i\":3}", &[1, 2, 3], &[]),
+    ];
+    for (text, good, bad) in cases {
+        for bytes in [text.as_bytes().to_vec(), gzip(text.as_bytes())] {
+            let got = read(&bytes, "o");
+            assert_eq!(got.i().into_iter().flatten().collect::<Vec<_>>(), good, "{text}");
+            let pieces: Vec<_> = got.bad.iter().map(|b| String::from_utf8(b.raw.clone()).unwrap()).collect();
+            assert_eq!(pieces, bad, "{text}");
+            for piece in &got.bad {
+                assert_eq!(&text.as_bytes()[piece.offset as usize..][..piece.length as usize], piece.raw);
+                assert_eq!(piece.line as usize, 1 + text[..piece.offset as usize].matches('\n').count());
+            }
+        }
+    }
+}
+
+#[test]
+fn neighbours_of_a_bad_record_are_found_across_reads() {
+    // Bad records of every length around the size of a read, so that braces and ends fall on both sides of its border.
+    let mut text = String::new();
+    for k in 0..400 {
+        text += &format!("{{\"i\":{k}}}{{\"i\":?,\"s\":\"{}\"}}", "x".repeat(k * 41 % 9_001));
+    }
+    assert!(text.len() > 3 * READ_BYTES);
+    let got = read(gzip(text.as_bytes()), "o");
+    assert_eq!(got.i(), (0..400).map(Some).collect::<Vec<_>>());
+    assert_eq!(got.bad.len(), 400);
+}
+
+#[test]
+fn bad_pieces_name_their_gzip_member() {
+    let mut bytes = gzip(b"{\"i\":1}\n");
+    bytes.extend(gzip(b""));
+    bytes.extend(gzip(b"oops\n{\"i\":2}\n{\"i\""));
+    bytes.extend(gzip(b":?}\n[]\n"));
+    let got = read(&bytes, "o");
+    assert_eq!(got.i(), [Some(1), Some(2)]);
+    let members: Vec<_> = got.bad.iter().map(|b| (b.reason.name(), b.member)).collect();
+    assert_eq!(members, [("not_json", 3), ("not_json", 3), ("not_object", 4)]);
+    assert_eq!(read(b"oops", "o").bad[0].member, 0);
+    let mut garbage = gzip(b"");
+    garbage.extend(b"garbage");
+    assert_eq!(read(&garbage, "o").bad[0].member, 0);
+}
+
 #[test]
 fn what_is_not_utf8_is_refused_wherever_it_stands() {
     for bytes in [&b"{\"s\":\"\xff\"}\n"[..], b"{\"x\":\"\xff\"}\n", b"\xff\xfe{\x00\n", b"{\"s\":\"\xff\n"] {
@@ -249,10 +316,12 @@ fn a_decoder_is_clean_after_a_damaged_object() {
 }
 
 #[test]
-fn what_is_named_gz_and_is_not_is_kept_whole() {
-    let got = read(b"{\"i\":1}\n{\"i\":2}\n", "o.gz");
-    assert_eq!(got.bad_places(), [("not_gzip", 1, 0, 16)]);
-    assert_eq!(got.bad[0].raw, b"{\"i\":1}\n{\"i\":2}\n");
+fn what_is_named_gz_and_is_not_is_read_when_it_is_text_and_kept_whole_when_not() {
+    assert_eq!(read(b"{\"i\":1}\n{\"i\":2}\n", "o.gz").i(), [Some(1), Some(2)]);
+    assert_eq!(read(b"\xef\xbb\xbf\n{\"i\":1}", "o.gz").i(), [Some(1)]);
+    let got = read(b"\x1f\x00{\"i\":1}\n{\"i\":2}\n", "o.gz");
+    assert_eq!(got.bad_places(), [("not_gzip", 1, 0, 18)]);
+    assert_eq!(got.bad[0].raw, b"\x1f\x00{\"i\":1}\n{\"i\":2}\n");
     let big = vec![b'x'; RAW_LIMIT + 10];
     let got = read(&big, "o.gz");
     assert_eq!((got.bad[0].length, got.bad[0].raw.len()), (RAW_LIMIT as u64 + 10, RAW_LIMIT));
@@ -306,6 +375,16 @@ fn a_record_beyond_the_limit_is_told_and_the_next_is_read() {
     // Just beyond, and far beyond, where its end is not even waited for.
     for more in [0, 40 << 20] {
         too_long(&format!("{{\"i\":1,\"s\":\"{}\"}}", "x".repeat(RECORD_LIMIT + more)));
+    }
+}
+
+#[test]
+fn a_record_beyond_the_limit_costs_no_neighbour_without_a_newline() {
+    for more in [0, 40 << 20] {
+        let long = format!("{{\"i\":1,\"s\":\"{}\"}}", "x".repeat(RECORD_LIMIT + more));
+        let got = read(format!("{{\"i\":0}}{long}{{\"i\":2}}{{\"i\":3}}"), "o");
+        assert_eq!(got.i(), [Some(0), Some(2), Some(3)]);
+        assert_eq!(got.bad_places(), [("too_long", 1, 7, long.len() as u64)]);
     }
 }
 

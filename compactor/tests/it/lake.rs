@@ -14,7 +14,8 @@ async fn every_kind_of_bad_piece_is_in_quarantine_with_place_and_bytes_and_every
     let spec = readings(Keep::First, false);
     let good = |k: u64| reading(&format!("id{k}"), k, "Leeds");
     world.put_lines("a.gz", &[good(1), "not json".to_owned(), good(2), r#"{"id":7}"#.to_owned(), "[1]".to_owned()]);
-    world.put("b.gz", good(3).as_bytes());
+    world.put("b.gz", b"\x1f is no gzip");
+    world.put("b.json.gz", good(3).as_bytes());
     let text: String = (10..500).map(|k| good(k) + "\n").collect();
     let cut = gzip(text.as_bytes());
     world.put("c.gz", &cut[..cut.len() - 200]);
@@ -35,12 +36,11 @@ async fn every_kind_of_bad_piece_is_in_quarantine_with_place_and_bytes_and_every
     let line1 = (good(1).len() + 1).to_string();
     let line4 = (good(1).len() + good(2).len() + 11).to_string();
     let line5 = (good(1).len() + good(2).len() + 20).to_string();
-    let plain = good(3).len().to_string();
     let damaged_length = end.to_string();
     assert_eq!(rows[0], ["a.gz", "2", &line1, "8", "not_json", "-"]);
     assert_eq!(rows[1], ["a.gz", "4", &line4, "8", "wrong_type", "id"]);
     assert_eq!(rows[2], ["a.gz", "5", &line5, "3", "not_object", "-"]);
-    assert_eq!(rows[3], ["b.gz", "1", "0", &plain, "not_gzip", "-"]);
+    assert_eq!(rows[3], ["b.gz", "1", "0", "12", "not_gzip", "-"]);
     assert_eq!((rows[4][0], rows[4][4]), ("c.gz", "truncated_gzip"));
     assert_eq!(rows[5], ["f.gz", "1", "0", &damaged_length, "corrupt_gzip", "-"]);
     assert_eq!(rows.len(), 6);
@@ -49,11 +49,11 @@ async fn every_kind_of_bad_piece_is_in_quarantine_with_place_and_bytes_and_every
 
     let salvaged = rows[4][1].parse::<u64>().unwrap() - 1;
     assert!(salvaged > 300 && salvaged < 490);
-    assert_eq!(report.rows, 4 + salvaged);
+    assert_eq!(report.rows, 5 + salvaged);
     assert_eq!(world.rows().len() as u64, report.rows);
     assert_eq!(report.lines, report.rows + report.duplicates + report.quarantined_lines());
     assert_eq!(report.quarantined_lines(), 6);
-    assert_eq!((report.objects, report.table_rows), (6, report.rows));
+    assert_eq!((report.objects, report.table_rows), (7, report.rows));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     error::Fault,
-    model::{AggregateFunction, ColumnType, Dedup, Table},
+    model::{AggregateFunction, ColumnType, Dedup, Nested, NewColumns, RecordFormat, Table},
     nearest::nearest,
     stamp,
     tree::Node,
-    validate::{listed, place},
+    usage,
+    validate::{listed, place, source::idle},
 };
 
 /// The stamp's fields and their types.
@@ -29,6 +30,7 @@ pub(super) fn check(table: &Table, node: &Node) -> Vec<Fault> {
     if let Some(dedup) = &table.dedup {
         faults.extend(deduplication(dedup, table, node.at("dedup")));
     }
+    faults.extend(reading(table, node.at("read")));
     if table.every.is_zero() {
         faults.push(node.at("every").fault("the compactor needs a pause", "write a span of time, such as \"15s\""));
     }
@@ -122,6 +124,52 @@ fn partitions(table: &Table, node: &Node) -> Vec<Fault> {
     let width = table.columns.len() + table.derive.len();
     if !table.columns.is_empty() && table.partition_by.len() >= width {
         faults.push(node.fault("no column is left for the files", "partition by fewer columns"));
+    }
+    faults
+}
+
+/// Queries are asked of the raw lake too, whose objects are then read line by line as plain JSON.
+pub(super) fn check_queries(table: &Table, query: &Node) -> Vec<Fault> {
+    let read = &table.read;
+    let unlike = [
+        ("format", read.format != RecordFormat::Json),
+        ("path_columns", !read.path_columns.is_empty()),
+        ("nested", read.nested == Nested::Struct),
+        ("new_columns", read.new_columns == NewColumns::Quarantine),
+    ];
+    let Some((key, _)) = unlike.into_iter().find(|(_, set)| *set) else { return Vec::new() };
+    let message = format!("with `table.read.{key}` the raw lake cannot be asked what the table is asked");
+    vec![query.item(0).fault(message, format!("remove the query, or `{key}`"))]
+}
+
+/// How objects are read: keys that the format does not use, fields that are named, columns that the path holds.
+fn reading(table: &Table, node: &Node) -> Vec<Fault> {
+    let read = &table.read;
+    let mut faults: Vec<Fault> =
+        usage::unused_read(read).filter_map(|(key, users)| idle("table.read", "format", key, users, node)).collect();
+    if read.format != RecordFormat::Json {
+        if read.fields.is_empty() {
+            let help = "name the fields of a line in their order, such as fields = [\"record_id\", \"timestamp\"]";
+            faults.push(node.at("fields").fault("lines of fields say nothing without their names", help));
+        }
+        if table.columns.is_empty() {
+            let help = "declare the columns and their types in [table.columns]";
+            faults.push(node.at("format").fault("fields of a line have no types of their own", help));
+        }
+        if read.delimiter.is_some_and(|c| !c.is_ascii() || c.is_ascii_alphanumeric() || "\"\r\n\0".contains(c)) {
+            let help = "write one ASCII character, such as \";\" or \"\\t\"";
+            faults.push(node.at("delimiter").fault("this cannot stand between fields", help));
+        }
+    }
+    for (key, names) in [("fields", &read.fields), ("path_columns", &read.path_columns)] {
+        for (index, name) in names.iter().enumerate() {
+            let node = node.at(key).item(index);
+            if names[..index].contains(name) {
+                faults.push(node.fault(format!("`{name}` is there twice"), "name each one once"));
+            } else if key == "path_columns" && !may_exist(table, name) {
+                faults.push(no_column(table, name, node));
+            }
+        }
     }
     faults
 }

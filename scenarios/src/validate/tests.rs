@@ -385,6 +385,34 @@ fn tables_fit_together() {
 }
 
 #[test]
+fn how_objects_are_read_fits_the_table() {
+    let read = |keys: &str| format!("[table.read]\n{keys}\n[[query]]");
+    let plain = |keys: &str| {
+        let good = GOOD.replace("[[query]]\nname = \"all\"\nsql = \"SELECT COUNT(*) AS n FROM records;\"\n", "");
+        mistakes(&good.replace("[[slo]]", &format!("[table.read]\n{keys}\n[[slo]]")))
+    };
+    refused("[[query]]", &read("header = true"), "header", "used by format = csv or text only");
+    refused("[[query]]", &read("fields = [\"city\"]"), "fields", "used by format = csv or text only");
+    assert_eq!(plain("format = \"csv\"\nfields = [\"city\", \"time\", \"other\"]\ndelimiter = \";\""), []);
+    assert_eq!(plain("path_columns = [\"city\"]\nnested = \"struct\"\nnew_columns = \"add\""), []);
+    let cases = [
+        ("format = \"csv\"", "without their names"),
+        ("format = \"csv\"\nfields = [\"city\"]\nnew_columns = \"add\"", "used by format = json only"),
+        ("format = \"csv\"\nfields = [\"city\", \"city\"]", "there twice"),
+        ("format = \"text\"\nfields = [\"city\"]\ndelimiter = \"é\"", "cannot stand between"),
+        ("format = \"csv\"\nfields = [\"city\"]\ndelimiter = '\"'", "cannot stand between"),
+        ("path_columns = [\"town\"]", "no column `town`"),
+    ];
+    for (keys, message) in cases {
+        let found = plain(keys);
+        assert!(found.len() == 1 && found[0].1.contains(message), "{keys}: {found:?}");
+    }
+    for keys in ["path_columns = [\"city\"]", "nested = \"struct\"", "new_columns = \"quarantine\""] {
+        refused("[[query]]", &read(keys), "[[query]]", "cannot be asked what the table is asked");
+    }
+}
+
+#[test]
 fn computed_columns_do_not_hide_others() {
     for taken in ["city", "hour", "millrace_seq", ""] {
         refused("name = \"polls\"", &format!("name=\"{taken}\""), &format!("name=\"{taken}\""), "cannot be named");

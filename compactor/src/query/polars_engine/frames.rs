@@ -214,8 +214,8 @@ mod tests {
             ("ok", ColumnType::Boolean),
             ("x", ColumnType::Number),
         ];
-        let column = |(name, kind): (&str, ColumnType)| Column { name: name.to_owned(), kind, any: false };
-        let any = Column { name: "any".to_owned(), kind: ColumnType::String, any: true };
+        let column = |(name, kind): (&str, ColumnType)| Column::plain(name.to_owned(), kind);
+        let any = Column { name: "any".to_owned(), kind: ColumnType::String, any: true, nested: None };
         let columns = columns.map(column).into_iter().chain([any]).collect();
         Framer::new(&TableSchema::new(columns, &Table::default()).unwrap())
     }

@@ -1,0 +1,101 @@
+//! New columns, where the scenario allows them: a Delta commit of its own that changes the table's schema and nothing else.
+//!
+//! It comes before the manifest of the first commit that needs it. A process that ends in between leaves a column of
+//! nulls, which is what the rows before it have anyway, and the next one finds the column there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltalake::{
+    kernel::{
+        Action, MetadataExt, StructField, StructType,
+        transaction::{CommitBuilder, CommitProperties, TableReference},
+    },
+    protocol::DeltaOperation,
+};
+use millrace_scenarios::NewColumns;
+use tracing::{info, warn};
+
+use super::{Compactor, table::Table};
+use crate::{
+    error::CompactError,
+    infer,
+    schema::{Column, TableSchema},
+};
+
+/// Times it is tried when others write to the table as well.
+const ATTEMPTS: u32 = 5;
+
+impl Table {
+    /// Gives the table the columns of these that it has not; false when it has them all.
+    pub(super) async fn add_columns(&mut self, fields: Vec<StructField>) -> Result<bool, CompactError> {
+        for _ in 0..ATTEMPTS {
+            let there = self.state.schema();
+            let lacks = |field: &&StructField| !there.fields().any(|f| f.name().eq_ignore_ascii_case(field.name()));
+            let missing: Vec<_> = fields.iter().filter(lacks).cloned().collect();
+            if missing.is_empty() {
+                return Ok(false);
+            }
+            let url = self.url();
+            let all = StructType::try_new(there.fields().cloned().chain(missing.iter().cloned()))
+                .map_err(|e| CompactError::delta(&url, e.into()))?;
+            let metadata =
+                self.state.metadata().clone().with_schema(&all).map_err(|e| CompactError::delta(&url, e.into()))?;
+            let properties = CommitProperties::default().with_max_retries(0).with_cleanup_expired_logs(Some(false));
+            let outcome = CommitBuilder::from(properties)
+                .with_actions(vec![Action::Metadata(metadata)])
+                .build(
+                    Some(&self.state as &dyn TableReference),
+                    Arc::clone(&self.log_store),
+                    DeltaOperation::AddColumn { fields: missing },
+                )
+                .await;
+            match outcome {
+                Ok(done) => {
+                    self.state = done.snapshot();
+                    return Ok(true);
+                }
+                Err(error) => {
+                    warn!(%error, "new columns were refused; reading the table again");
+                    let before = self.state.version();
+                    self.refresh().await?;
+                    if self.state.version() == before {
+                        return Err(CompactError::delta(self.url(), error));
+                    }
+                }
+            }
+        }
+        let sequence = self.sequence().await?;
+        Err(CompactError::Contended { table: self.url(), sequence, attempts: ATTEMPTS })
+    }
+}
+
+impl Compactor {
+    /// Whether fields like these may become columns: they are no members of a column that there is.
+    pub(super) fn may_add<'a>(schema: &TableSchema, mut unknown: impl Iterator<Item = &'a String>) -> bool {
+        let is_inside = |name: &str| {
+            let holds = |column: &Column| {
+                column.nested.is_some() && name.strip_prefix(&column.name).is_some_and(|rest| rest.starts_with('.'))
+            };
+            schema.columns().iter().any(holds)
+        };
+        schema.read().new_columns == NewColumns::Add && unknown.any(|name| !is_inside(name))
+    }
+
+    /// Gives the table a column for each new field of these records; false when there is none that says its type.
+    pub(super) async fn evolve(&mut self, records: Bytes) -> Result<bool, CompactError> {
+        let Some((table, schema)) = &mut self.target else { return Ok(false) };
+        let columns = infer::new_columns(records, schema);
+        if columns.is_empty() {
+            return Ok(false);
+        }
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        info!(?names, "new columns");
+        let added = table.add_columns(TableSchema::delta_fields_of(&columns)?).await?;
+        let place = &self.config.table;
+        let partitions = table.state.metadata().partition_columns();
+        let now = TableSchema::of_table(place.url.as_str(), &table.state.schema(), partitions, &self.config.spec)?;
+        *schema = Arc::new(now);
+        Ok(added)
+    }
+}

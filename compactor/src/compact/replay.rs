@@ -1,0 +1,146 @@
+//! Bad pieces once more, after what made them bad was mended: those that are records now go into the table.
+//!
+//! The quarantine is a lake whose objects are its pieces. A replay is therefore a commit like any other: its manifest
+//! names the pieces under the quarantine's own lake, so that a crash is made good by whoever comes next, and a second
+//! replay finds the pieces taken. The quarantine itself is never changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::{
+    Compactor,
+    batch::{Batch, Decoded, Reader},
+    manifest::{Manifest, Object},
+    quarantine::{self, Piece},
+    report::PassReport,
+};
+use crate::{error::CompactError, schema::TableSchema};
+
+/// What a replay did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayReport {
+    /// What it brought into the table.
+    pub pass: PassReport,
+    /// Pieces that are still no records.
+    pub bad: u64,
+    /// Pieces that were too long to be kept whole, of which a part says nothing.
+    pub cut: u64,
+    /// Pieces that an earlier replay took.
+    pub replayed: u64,
+}
+
+impl Compactor {
+    /// Every bad piece in quarantine, in order of place.
+    ///
+    /// # Errors
+    /// [`CompactError`] when the quarantine cannot be read.
+    pub fn pieces(&self) -> BoxFuture<'_, Result<Vec<Piece>, CompactError>> {
+        Box::pin(async move {
+            let mut pieces = Vec::new();
+            quarantine::read(&self.quarantine, &mut |piece, _| pieces.push(piece)).await?;
+            let lake = self.quarantine_id();
+            for piece in &mut pieces {
+                piece.replayed = self.seen.contains(&lake, &piece.key());
+            }
+            pieces.sort_by(|a, b| (&a.object, a.offset).cmp(&(&b.object, b.offset)));
+            Ok(pieces)
+        })
+    }
+
+    /// Brings the pieces that are records by now into the table, each exactly once.
+    ///
+    /// # Errors
+    /// [`CompactError`]; pieces that are still bad are not one.
+    pub fn replay(&mut self) -> BoxFuture<'_, Result<ReplayReport, CompactError>> {
+        Box::pin(async move {
+            let mut report = ReplayReport::default();
+            while !self.replay_once(&mut report).await? {
+                report = ReplayReport { pass: report.pass, ..ReplayReport::default() };
+            }
+            Ok(report)
+        })
+    }
+
+    /// One go at it; false when the table changed meanwhile and the pieces have to be looked at again.
+    async fn replay_once(&mut self, report: &mut ReplayReport) -> Result<bool, CompactError> {
+        self.recover(&mut report.pass, &mut None).await?;
+        let Some(schema) = self.schema() else { return Ok(true) };
+        let lake = self.quarantine_id();
+        let mut waiting = BTreeMap::new();
+        let seen = &self.seen;
+        quarantine::read(&self.quarantine, &mut |piece, raw| {
+            if seen.contains(&lake, &piece.key()) {
+                report.replayed += 1;
+            } else if piece.length > raw.len() as u64 {
+                report.cut += 1;
+            } else {
+                waiting.insert(piece.key(), raw);
+            }
+        })
+        .await?;
+        let reader = self.piece_reader(&schema);
+        let mut batch = Batch::default();
+        for (key, raw) in waiting {
+            let decoded = decode(&reader, key, raw.clone())?;
+            if !decoded.is_clean() {
+                report.bad += 1;
+                continue;
+            }
+            if Self::may_add(&schema, decoded.unknown_fields()) && self.evolve(raw).await? {
+                // What went into the batch so far lacks the new columns, as it should, but not the table's schema.
+                return Ok(false);
+            }
+            batch.push(decoded);
+            if batch.is_full(self.config.batch_bytes, self.config.batch_objects)
+                && !self.commit(lake.clone(), std::mem::take(&mut batch), &schema, &mut report.pass, &mut None).await?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(batch.objects.is_empty() || self.commit(lake, batch, &schema, &mut report.pass, &mut None).await?)
+    }
+
+    /// The pieces that a manifest of a replay names, decoded again.
+    pub(super) async fn replayed(&self, manifest: &Manifest, schema: &Arc<TableSchema>) -> Result<Batch, CompactError> {
+        let named: BTreeSet<&str> = manifest.objects.iter().map(|object| object.key.as_str()).collect();
+        let mut raw = BTreeMap::new();
+        quarantine::read(&self.quarantine, &mut |piece, bytes| {
+            let key = piece.key();
+            if named.contains(key.as_str()) {
+                raw.insert(key, bytes);
+            }
+        })
+        .await?;
+        let reader = self.piece_reader(schema);
+        let mut batch = Batch::default();
+        for object in &manifest.objects {
+            let bytes = raw.remove(&object.key).ok_or_else(|| CompactError::ObjectChanged {
+                object: object.key.clone(),
+                manifest: self.config.table.path(&manifest.key()).to_string(),
+            })?;
+            batch.push(decode(&reader, object.key.clone(), bytes)?);
+        }
+        Ok(batch)
+    }
+
+    /// The quarantine's name in manifests.
+    pub(super) fn quarantine_id(&self) -> String {
+        let (table, quarantine) = (&self.config.table.url, &self.quarantine.url);
+        table.make_relative(quarantine).unwrap_or_else(|| quarantine.to_string())
+    }
+
+    fn piece_reader(&self, schema: &Arc<TableSchema>) -> Reader {
+        Reader::new(&self.quarantine, &Arc::new(schema.for_pieces()), &self.workers)
+    }
+}
+
+/// A piece's name begins with its object's, so that what the object's key says of its records holds for it too.
+fn decode(reader: &Reader, key: String, raw: Bytes) -> Result<Decoded, CompactError> {
+    reader.decode(Object { key, size: raw.len() as u64, etag: None }, raw)
+}
