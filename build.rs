@@ -1,8 +1,6 @@
 //! Links the binary at a fixed address. Its engines bring nine hundred thousand pointers that would otherwise be set anew
 //! at every start: that is most of what a short command costs, and 21 MiB of memory.
 
-#![expect(clippy::print_stdout, reason = "that is how a build script speaks")]
-
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
