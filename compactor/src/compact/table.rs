@@ -233,7 +233,7 @@ fn transaction(entry: &[u8], application: &str) -> Option<u64> {
         let transaction = action.get("txn").filter(|transaction| transaction["appId"] == application)?;
         transaction["version"].as_u64()
     };
-    actions.filter_map(of_ours).last()
+    actions.filter_map(of_ours).next_back()
 }
 
 fn log_path(place: &Location, version: u64) -> object_store::path::Path {
