@@ -238,10 +238,8 @@ impl Deduper {
                 self.extremes.iter_mut().for_each(|extreme| extreme.at.push(at));
                 continue;
             };
-            let wins = match (self.order(at, self.winners[number as usize]), self.keep) {
-                (Ordering::Less, _) | (Ordering::Equal, Keep::Last) => true,
-                _ => false,
-            };
+            let order = self.order(at, self.winners[number as usize]);
+            let wins = matches!((order, self.keep), (Ordering::Less, _) | (Ordering::Equal, Keep::Last));
             if wins {
                 self.winners[number as usize] = at;
             }
