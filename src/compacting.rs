@@ -65,7 +65,12 @@ impl Compacting {
 }
 
 /// Opens lake and table on behalf of a run, if there is one, finishing what a crash left undone.
-pub(crate) async fn open(lake: Location, table: Location, scenario: &Scenario, run: &str) -> Result<Compactor, Failure> {
+pub(crate) async fn open(
+    lake: Location,
+    table: Location,
+    scenario: &Scenario,
+    run: &str,
+) -> Result<Compactor, Failure> {
     let config = CompactorConfig::new(lake, table, scenario.table.clone(), Clock::system())
         .with_error_prefix(&scenario.delivery.error_prefix)
         .with_run(run);
