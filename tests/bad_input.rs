@@ -244,9 +244,7 @@ fn what_is_in_quarantine_is_listed_and_taken_in_once_when_it_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let (lake, table) = (folder.path().join("lake"), folder.path().join("table"));
     let scenario = |choice: &str| {
-        let text = format!(
-            "{IDLE}[table.columns]\nid = \"integer\"\n[table.read]\nnew_columns = \"{choice}\"\n"
-        );
+        let text = format!("{IDLE}[table.columns]\nid = \"integer\"\n[table.read]\nnew_columns = \"{choice}\"\n");
         let path = folder.path().join(format!("{choice}.toml"));
         fs::write(&path, text).unwrap();
         path
