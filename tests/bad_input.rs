@@ -226,15 +226,25 @@ fn broken_objects_of_a_lake_are_quarantined_and_the_good_lines_beside_them_kept(
     assert_eq!((number(&again, "compaction.objects"), number(&again, "compaction.quarantined")), (0, 0));
 }
 
+/// What every scenario needs and `compact` does not use.
+const IDLE: &str = r#"
+name = "idle"
+[source]
+kind = "sensors"
+[load]
+stages = [{ rate = 1, for = "1s" }]
+[keys]
+kind = "uniform"
+[stream]
+name = "idle"
+"#;
+
 #[test]
 fn what_is_in_quarantine_is_listed_and_taken_in_once_when_it_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let (lake, table) = (folder.path().join("lake"), folder.path().join("table"));
     let scenario = |choice: &str| {
-        let text = format!(
-            "name = \"strict\"\n[source]\nkind = \"sensors\"\n[table.columns]\nid = \"integer\"\n\
-             [table.read]\nnew_columns = \"{choice}\"\n"
-        );
+        let text = format!("{IDLE}[table.columns]\nid = \"integer\"\n[table.read]\nnew_columns = \"{choice}\"\n");
         let path = folder.path().join(format!("{choice}.toml"));
         fs::write(&path, text).unwrap();
         path
@@ -266,7 +276,7 @@ fn a_lake_without_the_key_column_and_one_without_objects_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let (lake, table) = (folder.path().join("lake"), folder.path().join("table"));
     let scenario = folder.path().join("keyed.toml");
-    let text = "name = \"keyed\"\n[source]\nkind = \"sensors\"\n[table.dedup]\nkey = [\"ID\"]\norder_by = \"ID\"\n";
+    let text = format!("{IDLE}[table.dedup]\nkey = [\"ID\"]\norder_by = \"ID\"\n");
     fs::write(&scenario, text).unwrap();
     let compact = |out: &str| {
         let mut command = millrace();
