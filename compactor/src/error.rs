@@ -194,7 +194,9 @@ pub enum CompactError {
         place: String,
     },
     /// Another process maintains the table.
-    #[error("{table} is being maintained by another process ({work}, until {until}); if that one is gone, delete {path}")]
+    #[error(
+        "{table} is being maintained by another process ({work}, until {until}); if that one is gone, delete {path}"
+    )]
     LeaseHeld {
         /// The table.
         table: String,
@@ -262,7 +264,11 @@ impl CompactError {
     pub const fn is_configuration(&self) -> bool {
         match self {
             Self::Store(error) => error.is_configuration(),
-            Self::Schema(_) | Self::OtherSchema { .. } | Self::OtherRules { .. } | Self::NoTable { .. } | Self::ShortRetention { .. } => true,
+            Self::Schema(_)
+            | Self::OtherSchema { .. }
+            | Self::OtherRules { .. }
+            | Self::NoTable { .. }
+            | Self::ShortRetention { .. } => true,
             _ => false,
         }
     }
