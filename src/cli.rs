@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use millrace_compactor::compact::HoldAt;
 use millrace_loadgen::Slice;
 use millrace_scenarios::{ByteSize, Span};
 
@@ -48,6 +49,10 @@ pub(crate) enum Command {
     /// What a table's quarantine holds, and bringing it into the table once it can be read.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Put the small files of a table together, and say how it lies.
+    Optimize(OptimizeArgs),
+    /// Delete files of a table that no reader needs.
+    Vacuum(VacuumArgs),
     /// Only the queries, on the raw lake and on the table.
     Query(QueryArgs),
     /// Draw report.html again from a run's run.json.
@@ -150,6 +155,39 @@ pub(crate) struct CompactArgs {
     /// Also write run.json and report.html into this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Objects in a commit at most.
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) batch_objects: Option<usize>,
+    /// For tests: wait at this point of the protocol to be killed.
+    #[arg(long, hide = true, value_name = "POINT[:N]")]
+    pub(crate) hold_at: Option<HoldAt>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OptimizeArgs {
+    /// The table: a folder or an s3:// URL.
+    pub(crate) table: String,
+    /// How large a file should be. Files under three quarters of it are put together.
+    #[arg(long, default_value = "128MiB", value_name = "BYTES")]
+    pub(crate) target_size: ByteSize,
+    /// Only say what a run would do.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VacuumArgs {
+    /// The table: a folder or an s3:// URL.
+    pub(crate) table: String,
+    /// How old a file has to be; when not given, what the table says, a week by default.
+    #[arg(long, value_name = "D")]
+    pub(crate) retention: Option<Span>,
+    /// Go below what the table says. Readers of older versions lose their files, and so does whoever is writing now.
+    #[arg(long)]
+    pub(crate) allow_short_retention: bool,
+    /// Only say what a run would do.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

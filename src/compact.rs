@@ -16,7 +16,10 @@ pub(crate) async fn compact(args: CompactArgs) -> Result<u8, Failure> {
     let lake = place::lake(&scenario, &args.place).await?;
     let table = place::table(&scenario, &args.place, true).await?;
     let target = lake.url.to_string();
-    let mut compactor = compacting::open(lake, table, &scenario, "").await?;
+    let mut config = compacting::config(lake, table, &scenario);
+    config.batch_objects = args.batch_objects.unwrap_or(config.batch_objects);
+    config.hold_at = args.hold_at;
+    let mut compactor = compacting::open(config).await?;
     compactor.pass(None).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
     let compacted = Compacted { record: compactor.record(), latency: None, failure: None };
     let findings = Findings { legs: vec!["compact"], target, compacted: Some(compacted), ..Findings::default() };

@@ -44,7 +44,7 @@ impl Compacting {
         log: &Arc<LatencyLog>,
         interval: Duration,
     ) -> Result<Self, Failure> {
-        let compactor = open(lake, table, scenario, run).await?;
+        let compactor = open(config(lake, table, scenario).with_run(run)).await?;
         let recorder = HopRecorder::new(Hop::Committed, Arc::clone(log), interval);
         let rows = Arc::new(AtomicU64::new(0));
         let (landed, all_landed) = watch::channel(false);
@@ -64,16 +64,14 @@ impl Compacting {
     }
 }
 
-/// Opens lake and table on behalf of a run, if there is one, finishing what a crash left undone.
-pub(crate) async fn open(
-    lake: Location,
-    table: Location,
-    scenario: &Scenario,
-    run: &str,
-) -> Result<Compactor, Failure> {
-    let config = CompactorConfig::new(lake, table, scenario.table.clone(), Clock::system())
+/// What the scenario says to the compactor.
+pub(crate) fn config(lake: Location, table: Location, scenario: &Scenario) -> CompactorConfig {
+    CompactorConfig::new(lake, table, scenario.table.clone(), Clock::system())
         .with_error_prefix(&scenario.delivery.error_prefix)
-        .with_run(run);
+}
+
+/// Opens lake and table, finishing what a crash left undone.
+pub(crate) async fn open(config: CompactorConfig) -> Result<Compactor, Failure> {
     Compactor::open(config).await.map_err(|e| Failure::of(&e, e.is_configuration()))
 }
 

@@ -14,6 +14,7 @@ mod failure;
 mod findings;
 mod host;
 mod landing;
+mod maintain;
 mod merge;
 mod output;
 mod pace;
@@ -58,6 +59,8 @@ fn main() -> ExitCode {
             Command::Merge { folders, out } => merge::merge(&folders, out.as_deref()),
             Command::Compact(args) => compact::compact(args).await,
             Command::Quarantine(command) => quarantine::quarantine(command).await,
+            Command::Optimize(args) => maintain::optimize(args).await,
+            Command::Vacuum(args) => maintain::vacuum(args).await,
             Command::Query(args) => query::query(args).await,
             Command::Report { folder } => report::report(&folder),
             Command::Compare { a, b } => compare::compare(&a, &b),

@@ -20,7 +20,7 @@ async fn open(args: &QuarantineArgs) -> Result<Compactor, Failure> {
     let scenario = scenario::read(&args.scenario)?;
     let lake = place::lake(&scenario, &args.place).await?;
     let table = place::table(&scenario, &args.place, false).await?;
-    compacting::open(lake, table, &scenario, "").await
+    compacting::open(compacting::config(lake, table, &scenario)).await
 }
 
 async fn list(compactor: &Compactor) -> Result<u8, Failure> {

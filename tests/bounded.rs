@@ -66,31 +66,41 @@ fn the_memory_of_a_load_grows_neither_with_time_nor_with_its_rate() {
     assert!(last < slow + 32 * MIB, "{slow} -> {last}");
 }
 
+/// What a compaction may take at any size of the lake and any number of partitions.
+const COMPACTION: u64 = 256 * MIB;
+
+/// The most memory that compacting so many objects of 20,000 readings of 400 sensors took, partitioned as told.
+fn peak_of_compaction(objects: u32, partition_by: &str) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let (lake_folder, out) = (folder.path().join("lake"), folder.path().join("out"));
+    for object in 0..objects {
+        let first = u64::from(object) * 20_000;
+        let line = |k: u64| lake::reading(1 + (k % 400) as u32, (k / 400 % 86_400) as u32, k) + "\n";
+        let text: String = (first..first + 20_000).map(line).collect();
+        lake::object(&lake_folder, &format!("{object:04}.gz"), text.as_bytes());
+    }
+    let mut command = millrace();
+    command.args(["compact", "sensors", "--set", &format!("table.partition_by=[{partition_by:?}]"), "--lake"]);
+    command.arg(&lake_folder).arg("--table").arg(folder.path().join("table"));
+    support::expect_exit(command.arg("--out").arg(&out), 0);
+    let record = record(&out);
+    assert_eq!(number(&record, "compaction.lines"), u64::from(objects) * 20_000);
+    assert_eq!(at(&record, "compaction.quarantined"), 0);
+    number(&record, "harness.max_rss_bytes")
+}
+
 #[test]
 fn a_lake_three_times_as_large_needs_no_more_memory_to_compact() {
-    let peak_of = |objects: u32| {
-        let folder = tempfile::tempdir().unwrap();
-        let (lake_folder, out) = (folder.path().join("lake"), folder.path().join("out"));
-        for object in 0..objects {
-            let first = u64::from(object) * 20_000;
-            let line = |k: u64| lake::reading(1 + (k % 400) as u32, (k / 400 % 86_400) as u32, k) + "\n";
-            let text: String = (first..first + 20_000).map(line).collect();
-            lake::object(&lake_folder, &format!("{object:04}.gz"), text.as_bytes());
-        }
-        let mut command = millrace();
-        command
-            .args(["compact", "sensors", "--lake"])
-            .arg(&lake_folder)
-            .arg("--table")
-            .arg(folder.path().join("table"));
-        support::expect_exit(command.arg("--out").arg(&out), 0);
-        let record = record(&out);
-        assert_eq!(number(&record, "compaction.lines"), u64::from(objects) * 20_000);
-        assert_eq!(at(&record, "compaction.quarantined"), 0);
-        number(&record, "harness.max_rss_bytes")
-    };
     // The small lake fills more than one batch already.
-    let (small, large) = (peak_of(80), peak_of(240));
+    let (small, large) = (peak_of_compaction(80, "event_hour"), peak_of_compaction(240, "event_hour"));
     println!("peak resident: 80 objects {} MiB, 240 objects {} MiB", small / MIB, large / MIB);
     assert!(large < small + small / 4, "{small} -> {large}");
+    assert!(large <= COMPACTION, "{large}");
+}
+
+#[test]
+fn rows_of_four_hundred_partitions_in_every_object_need_no_more_memory_either() {
+    let peak = peak_of_compaction(40, "sensor_id");
+    println!("peak resident: 40 objects to 400 partitions {} MiB", peak / MIB);
+    assert!(peak <= COMPACTION, "{peak}");
 }

@@ -220,7 +220,7 @@ fn records_that_a_stall_makes_too_late_are_shed_and_counted() {
     let causes = at(&record, "load.refusals").as_array().unwrap();
     let shed = causes.iter().find(|row| row["cause"] == "shed").map_or(0, |row| number(row, "records"));
     // Of the second, 800 ms were too late; what waited in the two calls and their batches was not.
-    assert!((300..=450).contains(&shed), "{causes:?}");
+    assert!((250..=490).contains(&shed), "{causes:?}");
     let (due, accepted, refused) =
         (number(&record, "load.due"), number(&record, "load.accepted"), number(&record, "load.refused"));
     assert_eq!((due, refused), (accepted + refused, shed));

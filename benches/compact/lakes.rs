@@ -213,7 +213,10 @@ fn nested(lake: &mut Lake, rows: u64) {
             )
             .expect("memory");
         }
-        lake.put(&format!("2025/01/01/{object:02}/nested-1-2025-01-01-{object:02}-00-00-{:016x}.gz", draw.next()), &text);
+        lake.put(
+            &format!("2025/01/01/{object:02}/nested-1-2025-01-01-{object:02}-00-00-{:016x}.gz", draw.next()),
+            &text,
+        );
     }
     lake.about = format!("{rows} events of 16 fields, an object and a list among them, {OBJECTS} objects");
 }

@@ -47,6 +47,7 @@ pub(crate) mod discover;
 mod encoding;
 mod evolve;
 mod existing;
+pub mod maintain;
 mod manifest;
 pub mod quarantine;
 mod replay;
@@ -57,7 +58,7 @@ mod table;
 mod workers;
 mod write;
 
-pub use config::{CompactorConfig, FailPoint};
+pub use config::{CompactorConfig, FailPoint, HoldAt};
 pub use replay::ReplayReport;
 pub use report::{PassReport, Progress};
 pub use table::APPLICATION;
@@ -72,7 +73,17 @@ use table::{Committed, Table};
 use workers::Workers;
 
 /// Times a commit is prepared anew when others write to the table as well.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 20;
+
+/// How one attempt at a commit ended.
+enum Attempt {
+    /// The table holds it, by this process.
+    Mine(Written),
+    /// The table holds it, by another process that finished the same manifest.
+    Others,
+    /// The table does not hold it and has changed: it has to be prepared anew.
+    Overtaken,
+}
 
 /// Brings what is new in a lake into a table, pass by pass.
 pub struct Compactor {
@@ -118,12 +129,22 @@ impl Compactor {
             };
             let declared = TableSchema::declared(&compactor.config.spec)?;
             compactor.target = compactor.open_target(declared).await?;
-            if let Some((table, _)) = &compactor.target {
+            if let Some((table, _)) = &mut compactor.target {
                 compactor.committed = table.sequence().await?;
+                compactor.keep_rules().await?;
                 compactor.seen = Seen::load(&compactor.config.table, compactor.committed).await?;
             }
             Ok(compactor)
         })
+    }
+
+    /// Rows that are there were made by the rules of the last commit. Others would make a table of two halves.
+    async fn keep_rules(&self) -> Result<(), CompactError> {
+        let Some((_, schema)) = &self.target else { return Ok(()) };
+        match manifest::read(&self.config.table, self.committed).await? {
+            Some(last) => last.check_rules(&self.config.table, schema),
+            None => Ok(()),
+        }
     }
 
     /// The table that exists, else one made by `schema`.
@@ -134,7 +155,11 @@ impl Compactor {
         let place = &self.config.table;
         let mut table = match (Table::open(place).await?, &schema) {
             (Some(table), _) => table,
-            (None, Some(schema)) => Table::open_or_create(place, schema.delta_fields()?, schema.partition_by()).await?,
+            (None, Some(schema)) => {
+                let table = Table::open_or_create(place, schema.delta_fields()?, schema.partition_by()).await?;
+                self.stop_at(FailPoint::AfterCreate).await?;
+                table
+            }
             (None, None) => return Ok(None),
         };
         if let Some(declared) = schema.filter(|schema| schema.read().new_columns == NewColumns::Add) {
@@ -267,8 +292,9 @@ impl Compactor {
                 self.committed = held;
             }
             let Some(manifest) = manifest::read(&self.config.table, self.committed + 1).await? else { return Ok(()) };
+            manifest.check_rules(&self.config.table, schema)?;
             if !manifest.fits(schema) {
-                warn!(manifest = manifest.key(), "the table's columns or rules changed since; the new ones are used");
+                warn!(manifest = manifest.key(), "the table's columns changed since; the new ones are used");
             }
             let schema = &Arc::clone(schema);
             if manifest.lake == self.quarantine_id() {
@@ -293,8 +319,7 @@ impl Compactor {
                 })?);
             }
             drop(objects);
-            self.apply(&manifest, batch, report, recorder).await?;
-            report.recovered += 1;
+            report.recovered += u64::from(self.apply(&manifest, batch, report, recorder).await?);
         }
     }
 
@@ -366,35 +391,36 @@ impl Compactor {
         if !manifest.put(&self.config.table).await? {
             return Ok(false);
         }
-        self.stop_at(FailPoint::AfterManifest)?;
+        self.stop_at(FailPoint::AfterManifest).await?;
         self.apply(&manifest, batch, report, recorder).await?;
         Ok(true)
     }
 
-    /// Brings a manifest's batch into quarantine and table.
+    /// Brings a manifest's batch into quarantine and table; false when another process has done so meanwhile.
     async fn apply(
         &mut self,
         manifest: &Manifest,
         batch: Batch,
         report: &mut PassReport,
         recorder: &mut Option<&mut HopRecorder>,
-    ) -> Result<(), CompactError> {
+    ) -> Result<bool, CompactError> {
         let sequence = manifest.sequence;
-        let mut written = None;
+        let mut attempt = Attempt::Overtaken;
         for _ in 0..ATTEMPTS {
-            if let Some(done) = self.attempt(manifest, &batch).await? {
-                written = Some(done);
+            attempt = self.attempt(manifest, &batch).await?;
+            if !matches!(attempt, Attempt::Overtaken) {
                 break;
             }
         }
-        let written = written.ok_or_else(|| CompactError::Contended {
-            table: self.config.table.url.to_string(),
-            sequence,
-            attempts: ATTEMPTS,
-        })?;
+        if matches!(attempt, Attempt::Overtaken) {
+            let table = self.config.table.url.to_string();
+            return Err(CompactError::Contended { table, sequence, attempts: ATTEMPTS });
+        }
 
         self.committed = sequence;
         batch.objects.iter().for_each(|object| self.seen.insert(&manifest.lake, &object.key));
+        // What another process committed is in its report.
+        let Attempt::Mine(written) = attempt else { return Ok(false) };
         let now_us = self.config.clock.now_us();
         if let Some(recorder) = recorder {
             for due_us in &batch.due_us {
@@ -421,14 +447,16 @@ impl Compactor {
         report.files_removed += written.removed.len() as u64;
         count_all(&mut report.quarantined, &reasons);
         count_all(&mut report.unknown, &batch.unknown);
-        self.stop_at(FailPoint::AfterCommit)?;
-        self.seen.roll(&self.config.table, sequence).await
+        self.stop_at(FailPoint::AfterCommit).await?;
+        self.seen.roll(&self.config.table, sequence).await?;
+        self.stop_at(FailPoint::AfterSeen).await?;
+        Ok(true)
     }
 
-    /// One attempt at a commit; `None` when someone else changed the table meanwhile and it has to be prepared anew.
-    async fn attempt(&mut self, manifest: &Manifest, batch: &Batch) -> Result<Option<Written>, CompactError> {
+    /// One attempt at a commit.
+    async fn attempt(&mut self, manifest: &Manifest, batch: &Batch) -> Result<Attempt, CompactError> {
         let sequence = manifest.sequence;
-        let Some((table, schema)) = &self.target else { return Ok(None) };
+        let Some((table, schema)) = &self.target else { return Ok(Attempt::Overtaken) };
         let written = {
             let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
             apply::write(log_store, state, Arc::clone(schema), batch.chunks.clone(), &self.workers).await?
@@ -443,7 +471,7 @@ impl Compactor {
                 quarantined: batch.bad.len() as u64,
             });
         }
-        self.stop_at(FailPoint::AfterDataFiles)?;
+        self.stop_at(FailPoint::AfterDataFiles).await?;
         let workers = Arc::clone(&self.workers);
         let _clock = workers.stages.committing();
         quarantine::write(
@@ -455,25 +483,22 @@ impl Compactor {
             self.config.clock.now_us(),
         )
         .await?;
-        self.stop_at(FailPoint::AfterQuarantine)?;
+        self.stop_at(FailPoint::AfterQuarantine).await?;
         let paths = written.added.iter().map(|add| self.config.table.path(&add.path)).collect();
         durable::sync(&self.config.table, paths).await?;
-        self.stop_at(FailPoint::BeforeCommit)?;
+        self.stop_at(FailPoint::BeforeCommit).await?;
 
         let (operation, metadata) = self.described(manifest, &written);
         let lose = self.config.fail_at == Some(FailPoint::LostAnswer);
         let now_us = self.config.clock.now_us();
-        let Some((table, _)) = &mut self.target else { return Ok(None) };
-        if table.sequence().await? >= sequence {
-            return Ok(Some(written));
-        }
-        match table.commit(sequence, written.actions(), operation, metadata, now_us, lose).await? {
-            Committed::Yes => Ok(Some(written)),
-            Committed::Overtaken => {
-                self.forget(&written).await;
-                Ok(None)
-            }
-        }
+        let Some((table, _)) = &mut self.target else { return Ok(Attempt::Overtaken) };
+        let attempt = match table.commit(sequence, written.actions(), operation, metadata, now_us, lose).await? {
+            Committed::Yes => return Ok(Attempt::Mine(written)),
+            Committed::ByAnother => Attempt::Others,
+            Committed::Overtaken => Attempt::Overtaken,
+        };
+        self.forget(&written).await;
+        Ok(attempt)
     }
 
     /// What the commit says about itself.
@@ -501,7 +526,12 @@ impl Compactor {
         }
     }
 
-    fn stop_at(&self, point: FailPoint) -> Result<(), CompactError> {
+    /// Ends or waits here when a test wants it.
+    async fn stop_at(&self, point: FailPoint) -> Result<(), CompactError> {
+        if self.config.hold_at.as_ref().is_some_and(|hold| hold.is_now(point)) {
+            warn!("held at {}", point.name());
+            std::future::pending::<()>().await;
+        }
         if self.config.fail_at == Some(point) { Err(CompactError::Stopped(point)) } else { Ok(()) }
     }
 }

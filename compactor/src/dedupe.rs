@@ -376,8 +376,7 @@ impl Deduper {
 
     fn column_at(&self, name: &str, at: &[At]) -> Result<ArrayRef, ArrowError> {
         let kind = self.table.field_with_name(name)?.data_type();
-        let sources: Vec<_> =
-            self.sources.iter().map(|source| source.batch.as_ref()?.column_by_name(name)).collect();
+        let sources: Vec<_> = self.sources.iter().map(|source| source.batch.as_ref()?.column_by_name(name)).collect();
         pick(&sources, at, kind)
     }
 }

@@ -110,6 +110,19 @@ pub enum CompactError {
         /// The first difference.
         difference: String,
     },
+    /// The table's rows were made by other rules than the scenario's.
+    #[error(
+        "{table} was written with other rules ({manifest}): {change}; give [table] the rules it had, or compact the \
+         lake into another location"
+    )]
+    OtherRules {
+        /// The table.
+        table: String,
+        /// The manifest that has the rules.
+        manifest: String,
+        /// What is different.
+        change: String,
+    },
     /// A store refused a request.
     #[error("{path}: {source}")]
     Object {
@@ -174,6 +187,51 @@ pub enum CompactError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// There is no table to care for.
+    #[error("there is no Delta table at {place}")]
+    NoTable {
+        /// The place.
+        place: String,
+    },
+    /// Another process maintains the table.
+    #[error("{table} is being maintained by another process ({work}, until {until}); if that one is gone, delete {path}")]
+    LeaseHeld {
+        /// The table.
+        table: String,
+        /// What the other does.
+        work: String,
+        /// When its lease runs out.
+        until: String,
+        /// The lease.
+        path: String,
+    },
+    /// This process took longer than its lease and another one has gone on.
+    #[error("{table}: the lease ran out before the work was done; what was committed stays, run it again for the rest")]
+    LeaseLost {
+        /// The table.
+        table: String,
+    },
+    /// A vacuum that would take files from under readers.
+    #[error(
+        "{table} keeps replaced files for {least_s} s, and {asked_s} s were asked for; ask for more, or add \
+         --allow-short-retention when no one reads an older version and no one writes"
+    )]
+    ShortRetention {
+        /// The table.
+        table: String,
+        /// What was asked for, seconds.
+        asked_s: u64,
+        /// What the table wants at least, seconds.
+        least_s: u64,
+    },
+    /// Maintenance changed, or found changed, what it must not.
+    #[error("{table} does not add up: {reason}")]
+    Audit {
+        /// The table.
+        table: String,
+        /// What was found.
+        reason: String,
+    },
     /// Records went in that did not come out. Nothing was committed.
     #[error(
         "conservation broken in commit {sequence}: lines {lines} != rows {rows} + duplicates {duplicates} + quarantined {quarantined}"
@@ -204,7 +262,7 @@ impl CompactError {
     pub const fn is_configuration(&self) -> bool {
         match self {
             Self::Store(error) => error.is_configuration(),
-            Self::Schema(_) | Self::OtherSchema { .. } => true,
+            Self::Schema(_) | Self::OtherSchema { .. } | Self::OtherRules { .. } | Self::NoTable { .. } | Self::ShortRetention { .. } => true,
             _ => false,
         }
     }
@@ -212,7 +270,7 @@ impl CompactError {
     /// Whether records cannot be accounted for (exit 1).
     #[must_use]
     pub const fn is_conservation(&self) -> bool {
-        matches!(self, Self::Conservation { .. })
+        matches!(self, Self::Conservation { .. } | Self::Audit { .. })
     }
 
     pub(crate) fn object(path: impl ToString, source: object_store::Error) -> Self {

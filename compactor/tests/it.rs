@@ -4,20 +4,32 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
+#[path = "it/cost.rs"]
+mod cost;
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/faults.rs"]
+mod faults;
+#[path = "it/faulty.rs"]
+mod faulty;
 #[path = "it/forms.rs"]
 mod forms;
 #[path = "it/fuzz.rs"]
 mod fuzz;
 #[path = "it/lake.rs"]
 mod lake;
+#[path = "it/maintain.rs"]
+mod maintain;
 #[path = "it/oracle.rs"]
 mod oracle;
 #[path = "it/passes.rs"]
 mod passes;
+#[path = "it/places.rs"]
+mod places;
 #[path = "it/query.rs"]
 mod query;
+#[path = "it/reader.rs"]
+mod reader;
 #[path = "it/replay.rs"]
 mod replay;
 #[path = "it/support.rs"]

@@ -113,7 +113,7 @@ async fn dedupe(
 }
 
 /// The rows in these files by their own statistics, which the Parquet footers gave.
-fn rows_of(added: &[Add]) -> Result<i64, CompactError> {
+pub(super) fn rows_of(added: &[Add]) -> Result<i64, CompactError> {
     added
         .iter()
         .map(|add| {

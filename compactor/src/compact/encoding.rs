@@ -77,7 +77,9 @@ mod tests {
 
     #[test]
     fn a_column_of_parts_and_no_rows_at_all_are_left_to_the_writer() {
-        let parts = StructArray::from(RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap());
+        let parts = StructArray::from(
+            RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap(),
+        );
         let batch = RecordBatch::try_from_iter([("parts", Arc::new(parts) as ArrayRef)]).unwrap();
         for batch in [batch.clone(), batch.slice(0, 0)] {
             assert!(properties(&batch).dictionary_enabled(&ColumnPath::new(vec!["parts".to_owned(), "a".to_owned()])));

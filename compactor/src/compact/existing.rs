@@ -13,6 +13,7 @@ use arrow::{
 };
 use bytes::Bytes;
 use deltalake::{
+    datafile::writer::DeltaWriter,
     kernel::{Add, Remove},
     table::state::DeltaTableState,
 };
@@ -48,6 +49,13 @@ pub(super) struct DataFile {
     stats: Map<String, Value>,
     /// What takes it out of the table.
     pub(super) remove: Remove,
+}
+
+impl DataFile {
+    /// Where it is, under the table.
+    pub(super) const fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// Every data file of the table.
@@ -252,6 +260,19 @@ impl TableReader {
             first_row += read.num_rows() as u64;
         }
         Ok(())
+    }
+
+    /// Writes the file's rows as they are; returns how many.
+    pub(super) async fn copy(&self, file: &DataFile, out: &mut DeltaWriter) -> Result<u64, CompactError> {
+        let mut stream = self.open(file, None).await?;
+        let mut rows = 0;
+        while let Some(read) = stream.next().await {
+            let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
+            let batch = self.conform(file, None, &read)?;
+            out.write(&batch).await.map_err(|source| CompactError::delta(&file.path, source))?;
+            rows += batch.num_rows() as u64;
+        }
+        Ok(rows)
     }
 
     /// Writes the file again with the changes (in order of row) made; returns what to add and how many rows it had.

@@ -2,6 +2,7 @@
 //! commit exists, so that whoever finds it unfinished can do exactly the same again.
 
 use bytes::Bytes;
+use millrace_scenarios::{Dedup, Derive};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,6 +32,19 @@ pub(super) struct Object {
     pub(super) etag: Option<String>,
 }
 
+/// What decides, beside the columns, which rows a table has and what is in them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Rules {
+    derive: Vec<Derive>,
+    dedup: Option<Dedup>,
+}
+
+impl Rules {
+    fn of(schema: &TableSchema) -> Self {
+        Self { derive: schema.derive().to_vec(), dedup: schema.dedup().cloned() }
+    }
+}
+
 /// What one commit takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
@@ -43,6 +57,9 @@ pub(super) struct Manifest {
     pub(super) lake: String,
     /// SHA-256 (hex) of the table's columns and rules when it was written.
     pub(super) schema: String,
+    /// The rules that the table's rows are made by. Absent in manifests that are older than this field.
+    #[serde(default)]
+    rules: Option<Rules>,
     /// When it was written, microseconds since 1970.
     written_at_us: u64,
     /// The objects, in order of key.
@@ -51,8 +68,21 @@ pub(super) struct Manifest {
 
 impl Manifest {
     pub(super) fn new(sequence: u64, lake: String, schema: &TableSchema, now_us: u64, objects: Vec<Object>) -> Self {
-        let schema = fingerprint(schema);
-        Self { format: FORMAT, sequence, id: Uuid::new_v4(), lake, schema, written_at_us: now_us, objects }
+        let (rules, schema) = (Some(Rules::of(schema)), fingerprint(schema));
+        Self { format: FORMAT, sequence, id: Uuid::new_v4(), lake, schema, rules, written_at_us: now_us, objects }
+    }
+
+    /// Refuses to go on with other rules than the ones it was written with.
+    pub(super) fn check_rules(&self, table: &Location, schema: &TableSchema) -> Result<(), CompactError> {
+        let (Some(then), now) = (&self.rules, Rules::of(schema)) else { return Ok(()) };
+        let change = if then.dedup != now.dedup {
+            format!("dedup was {} and is {}", json(&then.dedup), json(&now.dedup))
+        } else if then.derive != now.derive {
+            format!("derive was {} and is {}", json(&then.derive), json(&now.derive))
+        } else {
+            return Ok(());
+        };
+        Err(CompactError::OtherRules { table: table.url.to_string(), manifest: self.key(), change })
     }
 
     /// Whether the table's columns and rules are what they were when it was written.
@@ -84,6 +114,10 @@ impl Manifest {
         durable::sync(table, vec![path]).await?;
         Ok(true)
     }
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn key(sequence: u64) -> String {

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use deltalake::{
     kernel::{
         Action, StructField, Transaction,
@@ -17,6 +18,7 @@ use deltalake::{
 };
 use serde_json::Value;
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::{
     error::CompactError,
@@ -33,13 +35,17 @@ pub(super) struct Table {
     pub(super) state: DeltaTableState,
     /// The application id of its transactions.
     application: String,
+    /// The last one's version, once it was asked for: finding it reads the log back to its checkpoint.
+    sequence: Option<u64>,
 }
 
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Committed {
-    /// The table holds it, by this call or by one whose answer was lost.
+    /// The table holds it by this call, also when its answer was lost.
     Yes,
+    /// The table holds the same number by another call.
+    ByAnother,
     /// The table does not hold it and has changed since it was read.
     Overtaken,
 }
@@ -53,7 +59,8 @@ impl Table {
             return Ok(None);
         }
         let state = DeltaTableState::try_new(log_store.as_ref(), None).await.map_err(delta)?;
-        Ok(Some(Self { place: place.clone(), log_store, state, application: APPLICATION.to_owned() }))
+        let application = APPLICATION.to_owned();
+        Ok(Some(Self { place: place.clone(), log_store, state, application, sequence: None }))
     }
 
     /// The table; made, empty, when there is none. It needs no more than reader version 1 and writer version 2.
@@ -92,6 +99,7 @@ impl Table {
     /// Counts the transactions that belong to another table: numbers begin again when that one is made anew.
     pub(super) fn on_behalf_of(mut self, id: &str) -> Self {
         self.application = format!("{APPLICATION}/{id}");
+        self.sequence = None;
         self
     }
 
@@ -99,16 +107,39 @@ impl Table {
         self.place.url.to_string()
     }
 
+    /// Reads what was committed since. Where nothing was, that costs one request.
     pub(super) async fn refresh(&mut self) -> Result<(), CompactError> {
-        let url = self.url();
-        self.state.update(self.log_store.as_ref(), None).await.map_err(|e| CompactError::delta(url, e))
+        let known = self.state.version();
+        let mut latest = known;
+        while let Some(entry) = self.entry(latest + 1).await? {
+            latest += 1;
+            // An entry names a transaction only to move it on.
+            if let Some(sequence) = &mut self.sequence {
+                *sequence = transaction(&entry, &self.application).unwrap_or(*sequence);
+            }
+        }
+        if latest > known {
+            let updated = self.state.update(self.log_store.as_ref(), Some(latest)).await;
+            updated.map_err(|e| CompactError::delta(self.url(), e))?;
+        }
+        Ok(())
+    }
+
+    /// The log's entry for one version, if there is one.
+    async fn entry(&self, version: u64) -> Result<Option<Bytes>, CompactError> {
+        self.log_store.read_commit_entry(version).await.map_err(|e| CompactError::delta(self.url(), e))
     }
 
     /// The sequence number of the last commit that this state holds; 0 when there is none.
-    pub(super) async fn sequence(&self) -> Result<u64, CompactError> {
+    pub(super) async fn sequence(&mut self) -> Result<u64, CompactError> {
+        if let Some(sequence) = self.sequence {
+            return Ok(sequence);
+        }
         let version = self.state.transaction_version(self.log_store.as_ref(), &self.application).await;
         let version = version.map_err(|e| CompactError::delta(self.url(), e))?;
-        Ok(version.and_then(|v| u64::try_from(v).ok()).unwrap_or(0))
+        let sequence = version.and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
+        self.sequence = Some(sequence);
+        Ok(sequence)
     }
 
     /// Commits the actions as number `sequence` on top of the state that was read, and reads the new one.
@@ -123,11 +154,38 @@ impl Table {
     ) -> Result<Committed, CompactError> {
         let version = i64::try_from(sequence).unwrap_or(i64::MAX);
         let now_ms = i64::try_from(now_us / 1_000).ok();
-        let properties = CommitProperties::default()
-            .with_metadata(metadata)
-            .with_max_retries(0)
-            .with_cleanup_expired_logs(Some(false))
-            .with_application_transaction(Transaction::new_with_last_update(&self.application, version, now_ms));
+        let transaction = Transaction::new_with_last_update(&self.application, version, now_ms);
+        let properties = CommitProperties::default().with_application_transaction(transaction);
+        let committed = self.submit(properties, actions, operation, metadata, lose_the_answer).await?;
+        if committed == Committed::Yes {
+            self.sequence = Some(sequence);
+        }
+        let is_there = committed == Committed::Overtaken && self.sequence().await? >= sequence;
+        Ok(if is_there { Committed::ByAnother } else { committed })
+    }
+
+    /// Commits a rewrite of files, which is no transaction of the compactor's, on top of the state that was read.
+    pub(super) async fn commit_rewrite(
+        &mut self,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        metadata: HashMap<String, Value>,
+    ) -> Result<Committed, CompactError> {
+        self.submit(CommitProperties::default(), actions, operation, metadata, false).await
+    }
+
+    /// Puts one log entry, as the version after the state that was read or not at all.
+    async fn submit(
+        &mut self,
+        properties: CommitProperties,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        mut metadata: HashMap<String, Value>,
+        lose_the_answer: bool,
+    ) -> Result<Committed, CompactError> {
+        let mark = Uuid::new_v4().to_string();
+        metadata.insert("millrace.commit".to_owned(), Value::String(mark.clone()));
+        let properties = properties.with_metadata(metadata).with_max_retries(0).with_cleanup_expired_logs(Some(false));
         let outcome = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&self.state as &dyn TableReference), Arc::clone(&self.log_store), operation)
@@ -140,10 +198,10 @@ impl Table {
             // A refusal may mean that someone was faster, that the disk is full, or that the commit is in and only the
             // answer or a hook after it failed. The table knows.
             (Err(error), _) | (Ok(_), Some(error)) => {
-                warn!(%error, sequence, "the commit was answered with an error; reading the table again");
+                warn!(%error, "the commit was answered with an error; reading the table again");
                 let before = self.state.version();
                 self.refresh().await?;
-                if self.sequence().await? < sequence {
+                if !self.holds(&mark, before + 1).await? {
                     if self.state.version() == before {
                         return Err(CompactError::delta(self.url(), error));
                     }
@@ -154,6 +212,28 @@ impl Table {
         durable::sync(&self.place, vec![log_path(&self.place, self.state.version())]).await?;
         Ok(Committed::Yes)
     }
+}
+
+impl Table {
+    /// Whether one of the log's entries from version `first` on carries the mark.
+    async fn holds(&self, mark: &str, first: u64) -> Result<bool, CompactError> {
+        for version in first..=self.state.version() {
+            if self.entry(version).await?.is_some_and(|entry| String::from_utf8_lossy(&entry).contains(mark)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The version that a log entry gives to an application's transaction.
+fn transaction(entry: &[u8], application: &str) -> Option<u64> {
+    let actions = entry.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let of_ours = |action: Value| {
+        let transaction = action.get("txn").filter(|transaction| transaction["appId"] == application)?;
+        transaction["version"].as_u64()
+    };
+    actions.filter_map(of_ours).last()
 }
 
 fn log_path(place: &Location, version: u64) -> object_store::path::Path {

@@ -1,7 +1,7 @@
 //! Rows to data files: each partition is a task of its own, encoded by one Parquet writer; as many run at a time as there
 //! are cores, so that memory does not grow with the number of partitions.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU64, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
@@ -68,7 +68,6 @@ impl Plain {
     pub(super) fn numbers(&self) -> Vec<u32> {
         (0..u32::try_from(self.places.len()).unwrap_or(u32::MAX)).collect()
     }
-
 }
 
 impl RowSource for Plain {
@@ -104,6 +103,16 @@ pub(super) struct TableWriter {
 
 impl TableWriter {
     pub(super) fn new(log_store: &LogStoreRef, state: &DeltaTableState, schema: SchemaRef) -> Self {
+        Self::sized(log_store, state, schema, state.table_config().target_file_size().get())
+    }
+
+    /// A writer whose files end at this size instead of the table's.
+    pub(super) fn sized(
+        log_store: &LogStoreRef,
+        state: &DeltaTableState,
+        schema: SchemaRef,
+        target_bytes: u64,
+    ) -> Self {
         let partition_by = state.metadata().partition_columns().to_vec();
         let in_files = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned();
         let in_files = Arc::new(Schema::new(in_files.collect::<Vec<_>>()));
@@ -112,7 +121,7 @@ impl TableWriter {
             schema,
             partition_by.clone(),
             Some(properties(&RecordBatch::new_empty(Arc::clone(&in_files)))),
-            Some(table.target_file_size()),
+            NonZeroU64::new(target_bytes),
             Some(ENCODE_ROWS),
             table.num_indexed_cols(),
             None,
@@ -175,8 +184,10 @@ impl TableWriter {
         }
         let mut numbers = Numbers::default();
         let batches = source.batches();
-        let of_rows: Result<Vec<_>, CompactError> =
-            batches.iter().map(|batch| batch.map_or(Ok(Vec::new()), |b| numbers.of_rows(b, &self.partition_by))).collect();
+        let of_rows: Result<Vec<_>, CompactError> = batches
+            .iter()
+            .map(|batch| batch.map_or(Ok(Vec::new()), |b| numbers.of_rows(b, &self.partition_by)))
+            .collect();
         let of_rows = of_rows?;
         let mut partitions: Vec<Vec<u32>> = vec![Vec::new(); numbers.numbers.len()];
         for row in rows {

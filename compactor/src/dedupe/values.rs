@@ -203,6 +203,9 @@ mod tests {
         ]);
         let lists = values(lists);
         assert!(lists.same(0, &lists, 2) && !lists.same(0, &lists, 1));
-        assert_eq!(values(Float64Array::from(vec![-0.0])).values(0, &values(Float64Array::from(vec![0.0])), 0), Ordering::Equal);
+        assert_eq!(
+            values(Float64Array::from(vec![-0.0])).values(0, &values(Float64Array::from(vec![0.0])), 0),
+            Ordering::Equal
+        );
     }
 }
