@@ -143,7 +143,7 @@ impl Inference {
         while !rest.is_empty() && self.records < limit {
             let mut records = serde_json::Deserializer::from_slice(rest).into_iter::<Map<String, Value>>();
             let mut is_cut = false;
-            while let Some(record) = records.next() {
+            for record in records.by_ref() {
                 let record = match record {
                     Ok(record) => record,
                     Err(error) => {

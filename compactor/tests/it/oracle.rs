@@ -26,13 +26,16 @@ pub(crate) struct Span {
     pub(crate) whole: bool,
 }
 
+/// Reason, member, line, offset, length and kept bytes of a bad piece.
+pub(crate) type Bad = (&'static str, u64, u64, u64, u64, Vec<u8>);
+
 /// What the decoder finds in an object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     /// Line and offset of each row.
     pub(crate) rows: Vec<(u64, u64)>,
-    /// Reason, member, line, offset, length and kept bytes of each bad piece.
-    pub(crate) bad: Vec<(&'static str, u64, u64, u64, u64, Vec<u8>)>,
+    /// Each bad piece.
+    pub(crate) bad: Vec<Bad>,
 }
 
 /// Decodes one object. `None` when its gzip is damaged: then no row of it counts.
