@@ -26,6 +26,7 @@ pub(crate) struct Api {
 
 /// Which operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "they are the names that AWS gave them")]
 enum Operation {
     PutRecords,
     PutRecord,
