@@ -14,6 +14,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Mutex,
+    thread,
 };
 
 use support::root;
@@ -110,11 +112,20 @@ fn misused(folder: &Path) -> Option<String> {
     fs::read_to_string(folder.join("misused")).ok()
 }
 
+/// Each document has a folder of its own, so two run side by side: most of their time they wait for a load to end.
 #[test]
 fn every_command_in_the_documents_runs() {
-    for document in documents() {
-        run(&document);
-    }
+    let documents = Mutex::new(documents());
+    let next = || documents.lock().unwrap().pop();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(document) = next() {
+                    run(&document);
+                }
+            });
+        }
+    });
 }
 
 /// The shapes of a stage and what stands as their examples, from the table in docs/scenarios.md.

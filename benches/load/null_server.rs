@@ -1,7 +1,7 @@
 //! A server that takes everything and keeps nothing: what is left to measure is the client.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{LazyLock, Mutex, MutexGuard},
@@ -12,6 +12,8 @@ use std::{
 /// The environment variable that makes this program the server.
 pub const ROLE: &str = "MILLRACE_BENCH_NULL_SERVER";
 const SHARDS: usize = 4;
+/// What the variable says to a server that must not sleep.
+const AWAKE: &str = "awake";
 /// What this server calls the question for the times of arrival.
 const ARRIVALS: &str = "arrivals";
 /// What those count from, and they themselves.
@@ -34,8 +36,17 @@ pub struct NullServer {
 impl NullServer {
     /// Starts it.
     pub fn start() -> Self {
+        Self::start_as("asleep")
+    }
+
+    /// Starts one that looks at its sockets all the time and never sleeps.
+    pub fn start_awake() -> Self {
+        Self::start_as(AWAKE)
+    }
+
+    fn start_as(role: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        let mut child = command.env(ROLE, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut child = command.env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("an address");
         let alive = child.stdin.take().expect("piped");
@@ -80,38 +91,79 @@ impl Drop for NullServer {
 pub fn serve() -> ! {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().expect("an address"));
-    thread::spawn(move || {
-        for socket in listener.incoming().flatten() {
-            thread::spawn(move || converse(socket));
-        }
-    });
+    let awake = std::env::var(ROLE).is_ok_and(|role| role == AWAKE);
+    thread::spawn(move || if awake { watch_all(&listener) } else { wait_for_each(&listener) });
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(0)
 }
 
-/// Answers one connection until it closes.
-fn converse(mut socket: TcpStream) -> Option<()> {
-    socket.set_nodelay(true).ok()?;
-    let mut buffer = vec![0; 2 << 20];
-    let mut filled = 0;
-    let mut answers = vec![None; 501];
+/// A thread for each connection, asleep until something comes.
+fn wait_for_each(listener: &TcpListener) {
+    for socket in listener.incoming().flatten() {
+        thread::spawn(move || {
+            let mut conversation = Conversation::new(socket);
+            while conversation.step().is_some() {}
+        });
+    }
+}
+
+/// One thread that looks at every connection in turn.
+fn watch_all(listener: &TcpListener) {
+    listener.set_nonblocking(true).expect("sockets need not block");
+    let mut conversations: Vec<Conversation> = Vec::new();
     loop {
-        let (head, length) = loop {
-            if let Some(head) = buffer[..filled].windows(4).take(4_096).position(|w| w == b"\r\n\r\n") {
-                break (head + 4, content_length(&buffer[..head])?);
-            }
-            filled += some(socket.read(&mut buffer[filled..]).ok()?)?;
-        };
-        while filled < head + length {
-            if buffer.len() < head + length {
-                buffer.resize(head + length, 0);
-            }
-            filled += some(socket.read(&mut buffer[filled..]).ok()?)?;
+        if let Ok((socket, _)) = listener.accept() {
+            socket.set_nonblocking(true).expect("sockets need not block");
+            conversations.push(Conversation::new(socket));
         }
-        let came_us = ORIGIN.elapsed().as_micros() as u64;
-        let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
+        conversations.retain_mut(|conversation| conversation.step().is_some());
+    }
+}
+
+/// One connection.
+struct Conversation {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+    filled: usize,
+    /// By number of entries.
+    answers: Vec<Option<Vec<u8>>>,
+}
+
+impl Conversation {
+    fn new(socket: TcpStream) -> Self {
+        socket.set_nodelay(true).expect("a socket");
+        Self { socket, buffer: vec![0; 2 << 20], filled: 0, answers: vec![None; 501] }
+    }
+
+    /// Reads what is there, and answers one call when it is whole; `None` when the connection is over.
+    fn step(&mut self) -> Option<()> {
+        loop {
+            match self.socket.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => return None,
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(()),
+                Err(_) => return None,
+            }
+            let came_us = ORIGIN.elapsed().as_micros() as u64;
+            let head = self.buffer[..self.filled].windows(4).take(4_096).position(|w| w == b"\r\n\r\n");
+            let Some(head) = head.map(|at| at + 4) else { continue };
+            let end = head + content_length(&self.buffer[..head])?;
+            if self.buffer.len() < end {
+                self.buffer.resize(end, 0);
+            }
+            if self.filled >= end {
+                self.answer(head, end, came_us)?;
+                self.buffer.copy_within(end..self.filled, 0);
+                self.filled -= end;
+                return Some(());
+            }
+        }
+    }
+
+    fn answer(&mut self, head: usize, end: usize, came_us: u64) -> Option<()> {
+        let text = String::from_utf8_lossy(&self.buffer[..head]).to_ascii_lowercase();
         let operation = text.split("kinesis_20131202.").nth(1)?.split("\r\n").next()?.to_owned();
-        let (cbor, body) = (text.contains("x-amz-cbor"), &buffer[head..head + length]);
+        let (cbor, body) = (text.contains("x-amz-cbor"), &self.buffer[head..end]);
         let entries = match cbor {
             true => memchr::memmem::find_iter(body, b"lPartitionKey").count(),
             // Base64 and these keys hold no brace, so each entry has one, and the call has one more.
@@ -121,21 +173,27 @@ fn converse(mut socket: TcpStream) -> Option<()> {
             "putrecords" => {
                 arrivals().push(came_us);
                 let make = || if cbor { taken_cbor(entries) } else { http(&taken(entries)) };
-                answers[entries.min(500)].get_or_insert_with(make)
+                self.answers[entries.min(500)].get_or_insert_with(make)
             }
             ARRIVALS => &http(&format!("{:?}", arrivals())),
             "listshards" => &http(&shards()),
             "describestreamsummary" => &http(&summary()),
             _ => &http("{}"),
         };
-        socket.write_all(answer).ok()?;
-        buffer.copy_within(head + length..filled, 0);
-        filled -= head + length;
+        write_whole(&mut self.socket, answer)
     }
 }
 
-fn some(read: usize) -> Option<usize> {
-    (read > 0).then_some(read)
+/// Writes all of it, also to a socket that does not block.
+fn write_whole(socket: &mut TcpStream, mut rest: &[u8]) -> Option<()> {
+    while !rest.is_empty() {
+        match socket.write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+            Err(_) => return None,
+        }
+    }
+    Some(())
 }
 
 fn content_length(head: &[u8]) -> Option<usize> {

@@ -28,15 +28,27 @@ pub struct IntervalSet {
 impl IntervalSet {
     /// Adds a number.
     pub fn insert(&mut self, number: u64) -> Seen {
-        let before = self.ranges.range(..=number).next_back().map(|(start, end)| (*start, *end));
-        if before.is_some_and(|(_, end)| number <= end) {
-            return Seen::Again;
+        let after = number.checked_add(1);
+        let near = self.ranges.range_mut(..=after.unwrap_or(number)).next_back();
+        if let Some((start, end)) = near
+            && *start <= number
+        {
+            if number <= *end {
+                return Seen::Again;
+            }
+            // What comes in order, as nearly everything does, costs one look.
+            if *end + 1 == number {
+                *end = number;
+                self.count += 1;
+                return Seen::First;
+            }
         }
+        let before = self.ranges.range(..=number).next_back().map(|(start, end)| (*start, *end));
         let start = match before {
             Some((start, end)) if end + 1 == number => start,
             _ => number,
         };
-        let end = number.checked_add(1).and_then(|next| self.ranges.remove(&next)).unwrap_or(number);
+        let end = after.and_then(|next| self.ranges.remove(&next)).unwrap_or(number);
         self.ranges.insert(start, end);
         self.count += 1;
         Seen::First

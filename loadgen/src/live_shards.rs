@@ -20,7 +20,7 @@ pub(crate) struct Taken {
     pub(crate) bytes: u64,
 }
 
-/// A shard's counts, shared by all who add to them.
+/// A shard's counts: one thread adds, any may look.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
     records: AtomicU64,
@@ -30,8 +30,9 @@ pub(crate) struct Counter {
 impl Counter {
     /// Counts records that the shard accepted.
     pub(crate) fn add(&self, records: u64, bytes: u64) {
-        self.records.fetch_add(records, Relaxed);
-        self.bytes.fetch_add(bytes, Relaxed);
+        // With one writer a sum needs no locked instruction, of which each record would pay two.
+        self.records.store(self.records.load(Relaxed) + records, Relaxed);
+        self.bytes.store(self.bytes.load(Relaxed) + bytes, Relaxed);
     }
 }
 
