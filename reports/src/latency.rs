@@ -104,7 +104,9 @@ impl LatencyLog {
         let _ = self.window.set(window);
     }
 
-    fn is_judged(&self, due_us: u64) -> bool {
+    /// Whether a record that was due then is judged.
+    #[must_use]
+    pub fn is_judged(&self, due_us: u64) -> bool {
         self.window.get().is_none_or(|window| window.contains(due_us))
     }
 
@@ -198,6 +200,8 @@ pub struct HopRecorder {
     log: Arc<LatencyLog>,
     interval_us: u64,
     index: u64,
+    /// When the open interval ends; a time seen before needs no division. Zero until the first record.
+    ends_us: u64,
     judged: Part,
     /// Records due in warm-up or cool-down; absent until there is one.
     outside: Option<Box<Part>>,
@@ -217,6 +221,7 @@ impl HopRecorder {
             log,
             interval_us,
             index: 0,
+            ends_us: 0,
             judged: Part::new(),
             outside: None,
             intervals: Vec::new(),
@@ -235,10 +240,10 @@ impl HopRecorder {
         if count == 0 {
             return;
         }
-        let index = seen_us.saturating_sub(self.log.begin(seen_us)) / self.interval_us;
-        if index > self.index {
-            self.close_interval();
-            self.index = index;
+        if seen_us >= self.ends_us {
+            let origin_us = self.log.begin(seen_us);
+            self.open_interval(seen_us.saturating_sub(origin_us) / self.interval_us);
+            self.ends_us = origin_us.saturating_add(self.interval_us.saturating_mul(self.index + 1));
         }
         let mut value = u64::try_from(latency_us).unwrap_or_else(|_| {
             self.negative += count;
@@ -255,6 +260,14 @@ impl HopRecorder {
         part.current.saturating_record_n(value, count);
     }
 
+    /// Closes the open interval if it comes before number `index` from the log's origin on, and opens that one.
+    fn open_interval(&mut self, index: u64) {
+        if index > self.index {
+            self.close_interval();
+            self.index = index;
+        }
+    }
+
     /// The hop it takes.
     pub(crate) fn hop(&self) -> Hop {
         self.hop
@@ -262,10 +275,7 @@ impl HopRecorder {
 
     /// Takes a whole interval that was measured elsewhere: number `index` from the log's origin on.
     pub(crate) fn record_interval(&mut self, index: u64, values: &Histogram<u64>) {
-        if index > self.index {
-            self.close_interval();
-            self.index = index;
-        }
+        self.open_interval(index);
         if self.judged.current.add(values).is_err() {
             unreachable!("both histograms have the same bounds");
         }
@@ -275,6 +285,16 @@ impl HopRecorder {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.judged.len() + self.outside.as_ref().map_or(0, |part| part.len())
+    }
+
+    /// Every judged value so far.
+    #[must_use]
+    pub fn judged(&self) -> Histogram<u64> {
+        let mut all = self.judged.total.clone();
+        if all.add(&self.judged.current).is_err() {
+            unreachable!("both histograms have the same bounds");
+        }
+        all
     }
 
     /// The last interval that was closed, for live progress.

@@ -3,12 +3,14 @@
 //! Answers are read by a scanner that knows the plain shape the service writes, and by serde_json when they are of any
 //! other shape.
 
+mod scanner;
+
 use std::borrow::Cow;
 
-use memchr::memchr;
 use millrace_scenarios::{BodyFormat, Load, PutCall};
 use serde::Deserialize;
 
+use self::scanner::Scanner;
 use super::{call::NewEntry, cbor};
 use crate::firehose;
 
@@ -321,105 +323,6 @@ impl EntryKey {
     /// The explicit hash key.
     pub(crate) fn explicit_hash(&self) -> Option<u128> {
         self.explicit_hash.as_ref()?.parse().ok()
-    }
-}
-
-/// Reads an answer of PutRecords whose texts have no escapes. Every step gives `None` for what it does not know.
-struct Scanner<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Scanner<'a> {
-    fn records(body: &'a [u8], outcomes: &mut Vec<Outcome<'a>>) -> Option<()> {
-        let mut scanner = Self { rest: body };
-        let mut found = false;
-        scanner.byte(b'{')?;
-        loop {
-            let name = scanner.text()?;
-            scanner.byte(b':')?;
-            match name {
-                b"Records" if !found => {
-                    scanner.entries(outcomes)?;
-                    found = true;
-                }
-                _ => scanner.scalar()?,
-            }
-            match scanner.next()? {
-                b',' => {}
-                b'}' => break,
-                _ => return None,
-            }
-        }
-        (found && scanner.rest.trim_ascii().is_empty()).then_some(())
-    }
-
-    fn entries(&mut self, outcomes: &mut Vec<Outcome<'a>>) -> Option<()> {
-        self.byte(b'[')?;
-        if self.rest.first() == Some(&b']') {
-            return self.byte(b']');
-        }
-        loop {
-            outcomes.push(self.entry()?);
-            match self.next()? {
-                b',' => {}
-                b']' => return Some(()),
-                _ => return None,
-            }
-        }
-    }
-
-    fn entry(&mut self) -> Option<Outcome<'a>> {
-        self.byte(b'{')?;
-        let (mut shard, mut code) = (None, None);
-        loop {
-            let name = self.text()?;
-            self.byte(b':')?;
-            match name {
-                b"ShardId" => shard = Some(self.text()?),
-                b"ErrorCode" if self.rest.first() == Some(&b'"') => code = Some(self.text()?),
-                _ => self.scalar()?,
-            }
-            match self.next()? {
-                b',' => {}
-                b'}' => break,
-                _ => return None,
-            }
-        }
-        Some(match (shard, code) {
-            (Some(shard), None) => Outcome::Accepted { shard: std::str::from_utf8(shard).ok()?.into() },
-            (_, Some(code)) => Outcome::Refused { code: std::str::from_utf8(code).ok()?.into() },
-            (None, None) => Outcome::Refused { code: "unknown".into() },
-        })
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
-    }
-
-    fn byte(&mut self, byte: u8) -> Option<()> {
-        (self.next()? == byte).then_some(())
-    }
-
-    /// A text without escapes.
-    fn text(&mut self) -> Option<&'a [u8]> {
-        self.byte(b'"')?;
-        let end = memchr(b'"', self.rest)?;
-        let (text, rest) = self.rest.split_at(end);
-        self.rest = &rest[1..];
-        (memchr(b'\\', text).is_none()).then_some(text)
-    }
-
-    /// A text, number or word that is not looked at.
-    fn scalar(&mut self) -> Option<()> {
-        if self.rest.first() == Some(&b'"') {
-            return self.text().map(|_| ());
-        }
-        let end = self.rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']'))?;
-        let word = &self.rest[..end];
-        self.rest = &self.rest[end..];
-        word.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'+')).then_some(())
     }
 }
 

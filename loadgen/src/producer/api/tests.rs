@@ -24,6 +24,35 @@ fn plain_spaced_and_escaped_answers_say_the_same() {
     }
 }
 
+proptest! {
+    #[test]
+    fn entries_of_any_width_and_order_read_as_serde_reads_them(
+        entries in prop::collection::vec((0_u8..6, 0_usize..60, "[a-zé\\\\\"-]{0,9}"), 1..20),
+        cut in prop::option::of(0_usize..2_000),
+    ) {
+        let entry = |(kind, digits, shard): &(u8, usize, String)| {
+            let (number, shard) = ("4".repeat(*digits), serde_json::to_string(shard).unwrap());
+            match kind {
+                0..=2 => format!(r#"{{"SequenceNumber":"{number}","ShardId":"shardId-{digits:012}"}}"#),
+                3 => format!(r#"{{"SequenceNumber":"{number}","ShardId":{shard}}}"#),
+                4 => format!(r#"{{"ShardId":{shard},"SequenceNumber":"{number}"}}"#),
+                _ => r#"{"ErrorCode":"InternalFailure","ErrorMessage":"no"}"#.to_owned(),
+            }
+        };
+        let texts: Vec<String> = entries.iter().map(entry).collect();
+        let mut body = format!(r#"{{"Records":[{}]}}"#, texts.join(",")).into_bytes();
+        body.truncate(cut.unwrap_or(usize::MAX));
+        let (mut scanned, mut oracle) = (Vec::new(), None);
+        let found = Scanner::records(&body, &mut scanned);
+        if let Ok(all) = read_json::<AllAnswers>(&body) {
+            oracle = Some(all.records.into_iter().map(Outcome::from).collect::<Vec<_>>());
+        }
+        prop_assert!(found.is_none() || Some(scanned) == oracle);
+        let plain = entries.iter().all(|(kind, ..)| !matches!(kind, 3 | 4)) && cut.is_none();
+        prop_assert!(!plain || found.is_some());
+    }
+}
+
 #[test]
 fn too_many_too_few_or_no_entries_are_malformed() {
     let one = r#"{"Records":[{"SequenceNumber":"1","ShardId":"a"}]}"#;
