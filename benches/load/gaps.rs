@@ -1,4 +1,4 @@
-//! Are the gaps between records that were really sent those of a Poisson process? The server says when each came.
+//! Are the gaps between records that were really sent those of a Poisson process? The kernel says when.
 
 use millrace_loadgen::goodness::{AD_CRITICAL_1_PERCENT, Fit, KS_CRITICAL_1_PERCENT};
 use tokio::runtime::Runtime;
@@ -11,8 +11,8 @@ use crate::{
 
 const RATE: u64 = 1_000;
 
-/// Sends Poisson arrivals one by one, sleeping only and with a last spin, and prints both statistics of the gaps that the
-/// server saw. The server looks at its sockets without ever sleeping: what it overslept would be in the gaps.
+/// Sends Poisson arrivals one by one, sleeping only and with a last spin, and prints both statistics of the gaps between
+/// the packets, which the kernel stamps to the nanosecond.
 pub fn measure(runtime: &Runtime, options: &Options) {
     println!(
         "\n| Poisson, {RATE}/s | gaps | Kolmogorov-Smirnov, of {KS_CRITICAL_1_PERCENT} | Anderson-Darling, of {AD_CRITICAL_1_PERCENT} | at 1 % |"
@@ -33,14 +33,14 @@ pub fn measure(runtime: &Runtime, options: &Options) {
 }
 
 fn sent(runtime: &Runtime, spin: &str, options: &Options) -> Fit {
-    let server = NullServer::start_awake();
+    let server = NullServer::start_stamped();
     settle();
     let load =
         serde_json::json!({"arrival": "poisson", "linger": "0s", "batch_records": 1, "in_flight": 8, "spin": spin});
     run(runtime, &server, load, RATE, options.window);
-    let mut arrivals_us = server.arrivals_us();
-    arrivals_us.sort_unstable();
-    let rescaled = |pair: &[u64]| (pair[1] - pair[0]) as f64 * RATE as f64 / 1e6;
-    let gaps: Vec<f64> = arrivals_us.windows(2).map(rescaled).collect();
+    let mut arrivals_ns = server.arrivals_ns();
+    arrivals_ns.sort_unstable();
+    let rescaled = |pair: &[i64]| (pair[1] - pair[0]) as f64 * RATE as f64 / 1e9;
+    let gaps: Vec<f64> = arrivals_ns.windows(2).map(rescaled).collect();
     Fit::of_unit_exponential(&gaps)
 }

@@ -20,6 +20,7 @@ mod null_server;
 mod one_load;
 mod options;
 mod pacing;
+mod stamped;
 mod throughput;
 
 use options::Options;

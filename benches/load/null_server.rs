@@ -1,27 +1,28 @@
 //! A server that takes everything and keeps nothing: what is left to measure is the client.
 
 use std::{
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{LazyLock, Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use crate::stamped;
 
 /// The environment variable that makes this program the server.
 pub const ROLE: &str = "MILLRACE_BENCH_NULL_SERVER";
 const SHARDS: usize = 4;
-/// What the variable says to a server that must not sleep.
-const AWAKE: &str = "awake";
+/// What the variable says to a server that keeps the times of arrival.
+const STAMPED: &str = "stamped";
 /// What this server calls the question for the times of arrival.
 const ARRIVALS: &str = "arrivals";
-/// What those count from, and they themselves.
-static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-static ARRIVED_US: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+/// They themselves, in nanoseconds since 1970.
+static ARRIVED_NS: Mutex<Vec<i64>> = Mutex::new(Vec::new());
 
-fn arrivals() -> MutexGuard<'static, Vec<u64>> {
-    ARRIVED_US.lock().expect("no panic holds it")
+fn arrivals() -> MutexGuard<'static, Vec<i64>> {
+    ARRIVED_NS.lock().expect("no panic holds it")
 }
 
 /// The server's process; it ends with this, and with its parent.
@@ -36,12 +37,13 @@ pub struct NullServer {
 impl NullServer {
     /// Starts it.
     pub fn start() -> Self {
-        Self::start_as("asleep")
+        Self::start_as("plain")
     }
 
-    /// Starts one that looks at its sockets all the time and never sleeps.
-    pub fn start_awake() -> Self {
-        Self::start_as(AWAKE)
+    /// Starts one that keeps when each call came, as the kernel stamped its packet: on the loopback that is done while the
+    /// sender writes, so that no sleep of the server's is in it.
+    pub fn start_stamped() -> Self {
+        Self::start_as(STAMPED)
     }
 
     fn start_as(role: &str) -> Self {
@@ -53,8 +55,8 @@ impl NullServer {
         Self { child, _alive: alive, address: line.trim().parse().expect("an address") }
     }
 
-    /// When each PutRecords call came, microseconds since the server began.
-    pub fn arrivals_us(&self) -> Vec<u64> {
+    /// When each PutRecords call came, nanoseconds since 1970.
+    pub fn arrivals_ns(&self) -> Vec<i64> {
         let mut socket = TcpStream::connect(self.address).expect("reached");
         let head =
             format!("POST / HTTP/1.1\r\nx-amz-target: kinesis_20131202.{ARRIVALS}\r\ncontent-length: 1\r\n\r\n}}");
@@ -91,32 +93,19 @@ impl Drop for NullServer {
 pub fn serve() -> ! {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().expect("an address"));
-    let awake = std::env::var(ROLE).is_ok_and(|role| role == AWAKE);
-    thread::spawn(move || if awake { watch_all(&listener) } else { wait_for_each(&listener) });
+    let stamped = std::env::var(ROLE).is_ok_and(|role| role == STAMPED);
+    thread::spawn(move || wait_for_each(&listener, stamped));
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(0)
 }
 
 /// A thread for each connection, asleep until something comes.
-fn wait_for_each(listener: &TcpListener) {
+fn wait_for_each(listener: &TcpListener, stamped: bool) {
     for socket in listener.incoming().flatten() {
         thread::spawn(move || {
-            let mut conversation = Conversation::new(socket);
+            let mut conversation = Conversation::new(socket, stamped);
             while conversation.step().is_some() {}
         });
-    }
-}
-
-/// One thread that looks at every connection in turn.
-fn watch_all(listener: &TcpListener) {
-    listener.set_nonblocking(true).expect("sockets need not block");
-    let mut conversations: Vec<Conversation> = Vec::new();
-    loop {
-        if let Ok((socket, _)) = listener.accept() {
-            socket.set_nonblocking(true).expect("sockets need not block");
-            conversations.push(Conversation::new(socket));
-        }
-        conversations.retain_mut(|conversation| conversation.step().is_some());
     }
 }
 
@@ -130,21 +119,22 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn new(socket: TcpStream) -> Self {
+    fn new(socket: TcpStream, stamped: bool) -> Self {
         socket.set_nodelay(true).expect("a socket");
+        if stamped {
+            stamped::ask(&socket).expect("the kernel stamps packets");
+        }
         Self { socket, buffer: vec![0; 2 << 20], filled: 0, answers: vec![None; 501] }
     }
 
-    /// Reads what is there, and answers one call when it is whole; `None` when the connection is over.
+    /// Answers one call; `None` when the connection is over.
     fn step(&mut self) -> Option<()> {
         loop {
-            match self.socket.read(&mut self.buffer[self.filled..]) {
-                Ok(0) => return None,
-                Ok(read) => self.filled += read,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(()),
-                Err(_) => return None,
+            let (read, came_ns) = stamped::read(&self.socket, &mut self.buffer[self.filled..]).ok()?;
+            if read == 0 {
+                return None;
             }
-            let came_us = ORIGIN.elapsed().as_micros() as u64;
+            self.filled += read;
             let head = self.buffer[..self.filled].windows(4).take(4_096).position(|w| w == b"\r\n\r\n");
             let Some(head) = head.map(|at| at + 4) else { continue };
             let end = head + content_length(&self.buffer[..head])?;
@@ -152,7 +142,7 @@ impl Conversation {
                 self.buffer.resize(end, 0);
             }
             if self.filled >= end {
-                self.answer(head, end, came_us)?;
+                self.answer(head, end, came_ns)?;
                 self.buffer.copy_within(end..self.filled, 0);
                 self.filled -= end;
                 return Some(());
@@ -160,7 +150,7 @@ impl Conversation {
         }
     }
 
-    fn answer(&mut self, head: usize, end: usize, came_us: u64) -> Option<()> {
+    fn answer(&mut self, head: usize, end: usize, came_ns: Option<i64>) -> Option<()> {
         let text = String::from_utf8_lossy(&self.buffer[..head]).to_ascii_lowercase();
         let operation = text.split("kinesis_20131202.").nth(1)?.split("\r\n").next()?.to_owned();
         let (cbor, body) = (text.contains("x-amz-cbor"), &self.buffer[head..end]);
@@ -171,7 +161,7 @@ impl Conversation {
         };
         let answer: &[u8] = match operation.as_str() {
             "putrecords" => {
-                arrivals().push(came_us);
+                arrivals().extend(came_ns);
                 let make = || if cbor { taken_cbor(entries) } else { http(&taken(entries)) };
                 self.answers[entries.min(500)].get_or_insert_with(make)
             }
@@ -180,20 +170,8 @@ impl Conversation {
             "describestreamsummary" => &http(&summary()),
             _ => &http("{}"),
         };
-        write_whole(&mut self.socket, answer)
+        self.socket.write_all(answer).ok()
     }
-}
-
-/// Writes all of it, also to a socket that does not block.
-fn write_whole(socket: &mut TcpStream, mut rest: &[u8]) -> Option<()> {
-    while !rest.is_empty() {
-        match socket.write(rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
-            Err(_) => return None,
-        }
-    }
-    Some(())
 }
 
 fn content_length(head: &[u8]) -> Option<usize> {

@@ -31,9 +31,9 @@ pub fn run(runtime: &Runtime, server: &NullServer, mut load: Value, rate: u64, w
         "keys": {"kind": "uniform", "distinct": 1_000}, "stream": {"name": "null"},
     });
     let folder = tempfile::tempdir().expect("a folder");
+    let reached = runtime.block_on(connect(&Endpoint::Local(server.url()))).expect("reached");
     let before = cpu_us();
     let outcome = runtime.block_on(async {
-        let reached = connect(&Endpoint::Local(server.url())).await.expect("reached");
         let clock = Clock::start();
         let plan = LoadPlan {
             scenario: Arc::new(serde_json::from_value(scenario).expect("a scenario")),

@@ -34,6 +34,8 @@ use crate::{
 
 /// Longest sleep before the thread looks whether it should stop.
 const LONGEST_SLEEP_US: u64 = 50_000;
+/// What must be left over, beside twice the time that composing took, to compose a call before another is due.
+const SPARE_US: u64 = 50;
 
 /// Everything a pacer needs.
 pub(crate) struct Pacer {
@@ -133,11 +135,23 @@ struct Course {
     offered: u64,
     in_time: u64,
     window: WindowCount,
+    /// Records that were due and that nobody took.
+    not_taken: u64,
+    /// How long the last call took to compose.
+    composing_us: u64,
+}
+
+/// A call that is made, and what was kept out of it.
+struct Composed {
+    call: Box<Call>,
+    /// When it is due.
+    send_us: u64,
+    /// Records that were too late for it.
     shed: u64,
     /// Records that wait for an earlier one of their key, not yet counted as offered.
     behind: u64,
-    /// Records that were due and that nobody took.
-    not_taken: u64,
+    /// Why the source gave no more; what it gave before is still sent.
+    failure: Option<LoadError>,
 }
 
 impl Pacer {
@@ -171,9 +185,8 @@ impl Pacer {
             offered: 0,
             in_time: 0,
             window: WindowCount::new(self.window, self.first_due_us.saturating_add(self.total_us()), self.grace_us),
-            shed: 0,
-            behind: 0,
             not_taken: 0,
+            composing_us: 0,
         };
         let ended = self.pace(&mut course);
         let finished = self.feed.finish().map_err(LoadError::from);
@@ -185,25 +198,38 @@ impl Pacer {
     }
 
     fn pace(&mut self, course: &mut Course) -> Result<(), LoadError> {
-        while self.make_next(course)? {
-            let mut call = self.desk.empty_call();
-            let composed = self.compose(course, &mut call);
-            // What was made before a source failed is still sent.
-            let send_us = *composed.as_ref().unwrap_or(&0);
+        let mut next = self.compose_next(course)?;
+        while let Some(composed) = next {
+            // Two records that are due a few microseconds apart leave so when the second call is made before the first goes.
+            let has_time = composed.failure.is_none() && self.has_time(course, composed.send_us);
+            let ahead = if has_time { self.compose_next(course) } else { Ok(None) };
             let stop = self.stop.clone();
-            let handed_over = match self.wait_until(send_us) {
+            let handed_over = match self.wait_until(composed.send_us) {
                 true => self.desk.wait_for_room(|| *stop.borrow()),
                 false => HandedOver::Over,
             };
             if handed_over == HandedOver::Over {
                 course.end = Some(End::Stopped);
-                self.last_words(course, call);
-                return composed.map(|_| ());
+                let last = self.last_words(course, composed);
+                return last.and(ahead?.map_or(Ok(()), |ahead| self.last_words(course, ahead)));
             }
-            self.hand_over(course, call);
-            composed?;
+            self.hand_over(course, composed)?;
+            next = match ahead? {
+                None => self.compose_next(course)?,
+                ahead => ahead,
+            };
         }
         Ok(())
+    }
+
+    /// Whether another call can be composed before one that is due at `send_us` is sent or waited for without sleep.
+    fn has_time(&self, course: &Course, send_us: u64) -> bool {
+        self.clock.now_us() + self.spin_us + SPARE_US + 2 * course.composing_us < send_us
+    }
+
+    /// Makes the next call, if there is a record for it.
+    fn compose_next(&mut self, course: &mut Course) -> Result<Option<Composed>, LoadError> {
+        Ok(if self.make_next(course)? { Some(self.compose(course)) } else { None })
     }
 
     /// Makes the next record if it is not made; whether there is one.
@@ -251,9 +277,26 @@ impl Pacer {
         Ok(true)
     }
 
-    /// Fills a call, beginning with the record that is made; returns when it is due.
-    fn compose(&mut self, course: &mut Course, call: &mut Call) -> Result<u64, LoadError> {
+    /// Makes a call, beginning with the record that is made.
+    fn compose(&mut self, course: &mut Course) -> Composed {
         let now_us = self.clock.now_us();
+        let call = self.desk.empty_call();
+        let mut composed = Composed { call, send_us: 0, shed: 0, behind: 0, failure: None };
+        if let Err(failure) = self.fill(course, &mut composed, now_us) {
+            composed.send_us = 0;
+            composed.failure = Some(failure);
+        }
+        if let Some(packer) = &mut self.packer {
+            packer.finish(&self.desk.api, &mut composed.call);
+        }
+        self.desk.prepare(&mut composed.call);
+        course.composing_us = self.clock.now_us().saturating_sub(now_us);
+        composed
+    }
+
+    /// Fills a call with the records that are due together.
+    fn fill(&mut self, course: &mut Course, composed: &mut Composed, now_us: u64) -> Result<(), LoadError> {
+        let call = &mut composed.call;
         let mut closes_us = 0;
         let mut last_due_us = 0;
         let mut packed = false;
@@ -270,12 +313,12 @@ impl Pacer {
             }
             last_due_us = due_us;
             if self.shed_after_us.is_some_and(|shed_after_us| due_us.saturating_add(shed_after_us) < now_us) {
-                course.shed += 1;
+                composed.shed += 1;
             } else if let Some(packer) = &mut self.packer {
                 packer.add(&self.desk.api, call, made.entry());
                 packed = true;
             } else if self.desk.place(call, made.entry()) {
-                course.behind += 1;
+                composed.behind += 1;
                 self.timeline.offered(std::iter::once(due_us), 0, now_us.max(due_us));
             }
             course.next = None;
@@ -285,11 +328,8 @@ impl Pacer {
             }
             self.make_next(course)?;
         }
-        if let Some(packer) = &mut self.packer {
-            packer.finish(&self.desk.api, call);
-        }
-        self.desk.prepare(call);
-        Ok(closes_us.max(last_due_us))
+        composed.send_us = closes_us.max(last_due_us);
+        Ok(())
     }
 
     fn fits(&self, call: &Call, entry: NewEntry<'_>) -> bool {
@@ -300,10 +340,10 @@ impl Pacer {
     }
 
     /// Hands a call over; what was too late for it is counted as well.
-    fn hand_over(&self, course: &mut Course, mut call: Box<Call>) {
+    fn hand_over(&self, course: &mut Course, composed: Composed) -> Result<(), LoadError> {
+        let Composed { mut call, shed, behind, failure, .. } = composed;
         let now_us = self.clock.now_us();
         call.ready_us = now_us;
-        let (shed, behind) = (std::mem::take(&mut course.shed), std::mem::take(&mut course.behind));
         let count = call.records().len() as u64 + shed + behind;
         self.timeline.offered(call.records().iter().map(|record| record.due_us), shed, now_us);
         if shed > 0 {
@@ -319,17 +359,19 @@ impl Pacer {
         } else {
             self.desk.send(call);
         }
+        failure.map_or(Ok(()), Err)
     }
 
     /// After a stop: what was due by now is handed over, as long as somebody takes it.
-    fn last_words(&self, course: &mut Course, mut call: Box<Call>) {
+    fn last_words(&self, course: &mut Course, mut composed: Composed) -> Result<(), LoadError> {
         let now_us = self.clock.now_us();
-        call.retain(&self.desk.api, |records| records.iter().all(|record| record.due_us <= now_us), |_| {});
-        if self.desk.is_over() {
-            course.not_taken = call.records().len() as u64 + course.shed + course.behind;
-        } else {
-            self.hand_over(course, call);
+        let is_due = |records: &[RecordMeta]| records.iter().all(|record| record.due_us <= now_us);
+        composed.call.retain(&self.desk.api, is_due, |_| {});
+        if !self.desk.is_over() {
+            return self.hand_over(course, composed);
         }
+        course.not_taken += composed.call.records().len() as u64 + composed.shed + composed.behind;
+        composed.failure.map_or(Ok(()), Err)
     }
 
     /// Length of the schedule. Where only the source knows the end, nothing comes after it.
