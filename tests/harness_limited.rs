@@ -16,6 +16,7 @@ mod support;
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
     thread,
     time::Duration,
 };
@@ -47,10 +48,14 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-fn folder() -> (tempfile::TempDir, PathBuf) {
+/// Held by every test here, and alone by the one that needs all cores.
+static CORES: RwLock<()> = RwLock::new(());
+
+fn folder() -> (tempfile::TempDir, PathBuf, RwLockReadGuard<'static, ()>) {
+    let cores = CORES.read().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    (folder, out)
+    (folder, out, cores)
 }
 
 /// Ends its process when the test does.
@@ -66,7 +71,7 @@ impl Drop for Burner {
 
 #[test]
 fn a_starved_harness_is_late_and_says_so() {
-    let (_folder, out) = folder();
+    let (_folder, out, _cores) = folder();
     let cores = thread::available_parallelism().unwrap().get();
     let burner = || Burner(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
     let load = load(300, 12, &out);
@@ -85,7 +90,7 @@ fn a_starved_harness_is_late_and_says_so() {
 
 #[test]
 fn a_harness_that_is_stopped_again_and_again_does_not_keep_time() {
-    let (_folder, out) = folder();
+    let (_folder, out, _cores) = folder();
     let mut child = load(300, 4, &out).spawn().unwrap();
     // Awake for less than a hundred sleeps of a millisecond between two stops: more than one in a hundred is late.
     while child.try_wait().unwrap().is_none() {
@@ -100,7 +105,7 @@ fn a_harness_that_is_stopped_again_and_again_does_not_keep_time() {
 
 #[test]
 fn the_hiccup_meter_sees_one_stop_and_when_it_was() {
-    let (_folder, out) = folder();
+    let (_folder, out, _cores) = folder();
     let mut child = load(300, 6, &out).spawn().unwrap();
     thread::sleep(Duration::from_secs(4));
     signal(child.id(), "STOP");
@@ -120,7 +125,7 @@ fn the_hiccup_meter_sees_one_stop_and_when_it_was() {
 
 #[test]
 fn a_cap_on_calls_that_a_slow_target_fills_is_named() {
-    let (_folder, out) = folder();
+    let (_folder, out, _cores) = folder();
     let mut command = load(300, 3, &out);
     command.args(["--set", "load.in_flight=1", "--set", "load.batch_records=1", "--set"]);
     command.arg("fault=[{ kind = \"latency\", latency = \"20ms\", at = \"0s\", for = \"3s\" }]");
@@ -131,7 +136,7 @@ fn a_cap_on_calls_that_a_slow_target_fills_is_named() {
 
 #[test]
 fn a_rate_that_the_machine_cannot_make_is_not_offered_and_passes_no_gate() {
-    let (_folder, out) = folder();
+    let (_folder, out, _cores) = folder();
     let mut command = load(1_000_000, 1, &out);
     command.args(["--set", "load.in_flight=64"]);
     let (record, reasons) = limited(command.status().unwrap().code(), &out);
@@ -141,4 +146,25 @@ fn a_rate_that_the_machine_cannot_make_is_not_offered_and_passes_no_gate() {
         promises.iter().filter(|promise| promise["kind"] == kind).all(|promise| promise["kept"] == true)
     };
     assert!(kept("slo"), "even though every SLO holds");
+}
+
+/// What a machine gives to others it cannot give to this process: a run that did not get nine tenths of it is made again.
+#[test]
+fn a_process_that_fills_every_core_and_is_late_says_how_full_they_were() {
+    let _alone = CORES.write().unwrap_or_else(PoisonError::into_inner);
+    let share = (1..=5).find_map(|_| {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let mut command = load(60_000, 1, &out);
+        // Calls of one record, so many at once that a thread of generator, stream or consumer always has something to do.
+        command.args(["--set", "load.batch_records=1", "--set", "load.in_flight=256", "--set", "load.spin=1s"]);
+        command.args(["--set", "stream.shards=256"]);
+        command.args(["--set", "keys={ kind = \"uniform\", distinct = 1000000 }"]);
+        let (record, reasons) = limited(command.status().unwrap().code(), &out);
+        let share = at(&record, "harness.cpu_share").as_f64().unwrap();
+        let said = reasons.contains(&format!("the process used {:.0} % of all cores", 100.0 * share));
+        assert_eq!(said, share > 0.9, "{share}: {reasons}");
+        (share > 0.9).then_some(share)
+    });
+    assert!(share.is_some(), "the machine never gave this process nine tenths of its cores");
 }
