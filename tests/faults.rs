@@ -173,6 +173,12 @@ fn a_server_killed_in_mid_load_comes_back_with_everything_it_had_acknowledged() 
     let (record, line) = faulty("kind = \"kill\", at = \"1s\", for = \"1s\"");
     assert!(line.ends_with(" 1 calls touched"), "{line}");
     assert_eq!(number(&record, "load.refused"), 0);
+    // At 200 a second, some 200 records and those of the pause before the next attempt waited for it: not the harness's lag.
+    let waited = number(&record, "harness.target_down_records");
+    assert!((150..=500).contains(&waited), "{waited}");
+    let lag = at(&record, "latency").as_array().unwrap().iter().find(|hop| hop["hop"] == "lag").unwrap();
+    let longest_us = lag["max_us"].as_u64().unwrap();
+    assert!(longest_us > 800_000 && number(&record, "harness.excess_lag_p99_us") < longest_us / 2, "{longest_us}");
 }
 
 #[test]

@@ -37,8 +37,10 @@ pub struct LoadEvidence {
     pub due: u64,
     /// Records offered by the end of the schedule and its linger.
     pub offered_in_time: u64,
-    /// 99th percentile of lag, microseconds.
+    /// 99th percentile of lag, microseconds, without the records below.
     pub lag_p99_us: u64,
+    /// Records that waited for a target without an open connection.
+    pub target_down_records: u64,
     /// The scenario's linger, microseconds.
     pub linger_us: u64,
     /// PutRecords calls.
@@ -51,8 +53,9 @@ pub struct LoadEvidence {
 
 /// Why the harness was the limit, each in a sentence with its numbers; empty when it was not.
 ///
-/// Lag up to the linger is the scenario's own wish and never counts. Lag beyond it is the harness's by definition,
-/// whatever the reason: the sentence names the reasons that the record shows. A target so slow that all calls are under
+/// Lag up to the linger is the scenario's own wish and never counts. Lag of records that were due while the target had no
+/// open connection is the target's: nobody could have sent them. Any other lag is the harness's by definition, whatever
+/// the reason: the sentence names the reasons that the record shows. A target so slow that all calls are under
 /// way makes the loop a closed one; that too is the harness's limit, because it could not offer what was due.
 #[must_use]
 pub fn limits(record: &HarnessRecord, evidence: &LoadEvidence) -> Vec<String> {

@@ -296,7 +296,8 @@ impl PreparedLoad {
         let harness = meter.finish(&LoadEvidence {
             due: paced.window.due(),
             offered_in_time: paced.window.offered_in_time(),
-            lag_p99_us: produced.latency[0].value_at(99.0),
+            lag_p99_us: produced.own_lag_p99_us,
+            target_down_records: produced.counts.target_down_records,
             linger_us,
             calls: produced.counts.calls,
             in_flight_waits: produced.counts.in_flight_waits,

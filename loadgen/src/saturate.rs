@@ -140,7 +140,7 @@ fn enter(
 ) -> Result<usize, Malformed> {
     tally.called();
     for entry in call.entries() {
-        tally.sent_first(call.records_of(entry), send_us);
+        tally.sent_first(call.records_of(entry), send_us, 0);
     }
     let outcomes = api.read_answer(answer, call.entries().len())?;
     for (entry, outcome) in call.entries().iter().zip(&outcomes) {

@@ -54,6 +54,7 @@ pub(crate) fn full() -> RunRecord {
             in_flight_waits: 4,
             in_flight_longest_wait_us: 18_200,
             excess_lag_p99_us: 1_240,
+            target_down_records: 0,
             hiccup_p99_us: 410,
             hiccup_max_us: 9_800,
             hiccup_count: 59_120,

@@ -216,8 +216,12 @@ fn harness(evidence: &Evidence<'_>) -> Option<Promise> {
         return None;
     }
     let detail = if kept {
+        let down = match harness.target_down_records {
+            0 => String::new(),
+            n => format!(", {} waited for a target that was down", counted(n, "record", "records")),
+        };
         format!(
-            "lag beyond the linger p99 {}, oversleep p99 {} (n = {}), {} waited for a call to end",
+            "lag beyond the linger p99 {}, oversleep p99 {} (n = {}), {} waited for a call to end{down}",
             duration_us(harness.excess_lag_p99_us),
             duration_us(harness.hiccup_p99_us),
             count(harness.hiccup_count),

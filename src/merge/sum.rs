@@ -228,6 +228,7 @@ pub(super) fn harness(parts: &[Part], origin_us: u64) -> HarnessRecord {
         all.in_flight_waits += one.in_flight_waits;
         all.in_flight_longest_wait_us = all.in_flight_longest_wait_us.max(one.in_flight_longest_wait_us);
         all.excess_lag_p99_us = all.excess_lag_p99_us.max(one.excess_lag_p99_us);
+        all.target_down_records += one.target_down_records;
         all.hiccup_p99_us = all.hiccup_p99_us.max(one.hiccup_p99_us);
         all.hiccup_max_us = all.hiccup_max_us.max(one.hiccup_max_us);
         all.hiccup_count += one.hiccup_count;

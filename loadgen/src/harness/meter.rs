@@ -81,6 +81,7 @@ impl HarnessMeter {
             in_flight_waits: evidence.in_flight_waits,
             in_flight_longest_wait_us: evidence.in_flight_longest_wait_us,
             excess_lag_p99_us: evidence.lag_p99_us.saturating_sub(evidence.linger_us),
+            target_down_records: evidence.target_down_records,
             hiccup_p99_us: watched.total.value_at_quantile(0.99),
             hiccup_max_us: watched.total.max(),
             hiccup_count: watched.total.len(),

@@ -61,6 +61,8 @@ pub(super) struct Courier {
     addresses: Vec<SocketAddr>,
     next_address: usize,
     open_connections: usize,
+    /// When no connection was open for the last time.
+    down_until_us: u64,
     /// When each connection that is down is opened again.
     reopen_us: Vec<u64>,
     reopen_pause_us: u64,
@@ -102,6 +104,7 @@ impl Courier {
             addresses: Vec::new(),
             next_address: 0,
             open_connections: 0,
+            down_until_us: 0,
             reopen_us: vec![0; connections],
             reopen_pause_us: REOPEN_PAUSE_US,
             looked_us: 0,
@@ -247,6 +250,9 @@ impl Courier {
         match happened {
             Happened::Nothing => {}
             Happened::Opened => {
+                if self.open_connections == 0 {
+                    self.down_until_us = self.clock.now_us();
+                }
                 self.open_connections += 1;
                 self.reopen_pause_us = REOPEN_PAUSE_US;
                 self.desk.state().idle.push(at);
@@ -300,7 +306,7 @@ impl Courier {
             };
             let Some(Waiting { mut call, waited }) = waiting else { break };
             let now_us = self.clock.now_us();
-            if waited {
+            if waited && call.ready_us > self.down_until_us {
                 self.tally.waited(now_us.saturating_sub(call.ready_us));
             }
             if call.lane.is_none() {

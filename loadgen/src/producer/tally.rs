@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use hdrhistogram::Histogram;
 use millrace_reports::{
-    latency::{HopRecorder, LatencyLog},
+    latency::{HopRecorder, LatencyLog, MAX_LATENCY_US, histogram},
     record::{HopLatency, LatencyInterval, PooledResponse, Refusals, ShardResponse},
 };
 use millrace_scenarios::Hop;
@@ -22,13 +23,39 @@ pub(crate) struct Recorders {
     lag: HopRecorder,
     service: HopRecorder,
     response: HopRecorder,
+    log: Arc<LatencyLog>,
+    /// The part of lag that is the target's; absent until there is some.
+    down_lag: Option<Box<Histogram<u64>>>,
 }
 
 impl Recorders {
     /// Recorders that write intervals of this length into `log`.
     pub(crate) fn new(log: &Arc<LatencyLog>, interval: Duration) -> Self {
         let recorder = |hop| HopRecorder::new(hop, Arc::clone(log), interval);
-        Self { lag: recorder(Hop::Lag), service: recorder(Hop::Service), response: recorder(Hop::Response) }
+        Self {
+            lag: recorder(Hop::Lag),
+            service: recorder(Hop::Service),
+            response: recorder(Hop::Response),
+            log: Arc::clone(log),
+            down_lag: None,
+        }
+    }
+
+    /// Takes the lag of a record that waited for a target without an open connection.
+    fn waited_for_target(&mut self, due_us: u64, send_us: u64) {
+        if self.log.is_judged(due_us) {
+            let values = self.down_lag.get_or_insert_with(|| Box::new(histogram()));
+            values.saturating_record(send_us.saturating_sub(due_us).min(MAX_LATENCY_US));
+        }
+    }
+
+    /// 99th percentile of the lag that is not the target's.
+    fn own_lag_p99_us(&self) -> u64 {
+        let mut own = self.lag.judged();
+        if self.down_lag.as_ref().is_some_and(|down| own.subtract(down.as_ref()).is_err()) {
+            unreachable!("what is taken out was put in");
+        }
+        own.value_at_quantile(0.99)
     }
 }
 
@@ -54,6 +81,8 @@ pub(crate) struct Counts {
     pub(crate) failed_calls: u64,
     pub(crate) in_flight_waits: u64,
     pub(crate) longest_wait_us: u64,
+    /// Records that waited for a target without an open connection.
+    pub(crate) target_down_records: u64,
     pub(crate) last_ack_us: u64,
     /// When the first call went out; zero when none did.
     pub(crate) first_send_us: u64,
@@ -73,6 +102,8 @@ pub(crate) struct Produced {
     pub(crate) attempts: Vec<u64>,
     /// Lag, service, response.
     pub(crate) latency: [HopLatency; 3],
+    /// 99th percentile of the lag that is not the target's.
+    pub(crate) own_lag_p99_us: u64,
     /// Why the producer could not go on; absent when it came to its end.
     pub(crate) failure: Option<LoadError>,
 }
@@ -149,13 +180,18 @@ impl Tally {
         self.counts.calls += 1;
     }
 
-    /// Counts records that were sent for the first time.
-    pub(crate) fn sent_first(&mut self, records: &[RecordMeta], send_us: u64) {
+    /// Counts records that were sent for the first time. `down_until_us` is when the target last had no open connection:
+    /// what was due before and sent after waited for the target.
+    pub(crate) fn sent_first(&mut self, records: &[RecordMeta], send_us: u64, down_until_us: u64) {
         self.counts.sent += records.len() as u64;
         let first_us = self.counts.first_send_us;
         self.counts.first_send_us = if first_us == 0 { send_us } else { first_us.min(send_us) };
         for record in records {
             self.recorders.lag.record(record.due_us, send_us, since(send_us, record.due_us), 1);
+            if record.due_us <= down_until_us && down_until_us <= send_us {
+                self.counts.target_down_records += 1;
+                self.recorders.waited_for_target(record.due_us, send_us);
+            }
         }
     }
 
@@ -230,7 +266,8 @@ impl Tally {
             })
             .collect();
         refusals.sort_by(|a, b| (&a.shard, &a.cause).cmp(&(&b.shard, &b.cause)));
-        let Recorders { lag, service, response } = self.recorders;
+        let own_lag_p99_us = self.recorders.own_lag_p99_us();
+        let Recorders { lag, service, response, .. } = self.recorders;
         let (by_place, pooled_response) = self.shard_latencies.finish();
         let named = |(at, response): (usize, ShardResponse)| Some((Arc::clone(&self.shards.get(at)?.name), response));
         let shard_responses = by_place.into_iter().filter_map(named).collect();
@@ -243,6 +280,7 @@ impl Tally {
             accepted: self.accepted,
             attempts: self.attempts,
             failure,
+            own_lag_p99_us,
             latency: [lag.finish()?, service.finish()?, response.finish()?],
         })
     }

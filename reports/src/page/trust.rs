@@ -5,7 +5,7 @@ use super::{
     machine,
 };
 use crate::{
-    humanize::{NOT_AVAILABLE, bytes, count, duration_us, percent},
+    humanize::{NOT_AVAILABLE, bytes, count, counted, duration_us, percent},
     record::{HarnessRecord, RunRecord},
 };
 
@@ -55,8 +55,13 @@ fn harness(harness: &HarnessRecord) -> String {
             count(n)
         ),
     };
+    let down = match harness.target_down_records {
+        0 => "none".to_owned(),
+        n => format!("{}, no part of the lag above", counted(n, "record", "records")),
+    };
     out.push_str(&facts(&[
         ("lag beyond the linger, p99", duration_us(harness.excess_lag_p99_us)),
+        ("due while the target was down", down),
         ("oversleep (hiccup), p99", hiccup),
         ("waits for a call in flight", waits),
         ("CPU while loading", format!("{} of all cores, {}", percent(harness.cpu_share), duration_us(harness.cpu_us))),

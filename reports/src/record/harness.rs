@@ -18,8 +18,12 @@ pub struct HarnessRecord {
     pub in_flight_waits: u64,
     /// Longest such wait, microseconds.
     pub in_flight_longest_wait_us: u64,
-    /// 99th percentile of lag (send - due), less the linger that the scenario asked for, microseconds.
+    /// 99th percentile of lag (send - due), less the linger that the scenario asked for, microseconds. Records that waited
+    /// for a target without a connection are not in it: `target_down_records` counts them.
     pub excess_lag_p99_us: u64,
+    /// Records that were due while no connection to the target was open, and sent when there was one again.
+    #[serde(default)]
+    pub target_down_records: u64,
     /// 99th percentile of what a sleeping thread overslept on this host, microseconds.
     pub hiccup_p99_us: u64,
     /// Longest oversleep, microseconds.

@@ -21,7 +21,7 @@ impl Courier {
         let before = self.tally.counts();
         self.tally.called();
         for entry in call.entries().iter().filter(|entry| entry.attempts == 1) {
-            self.tally.sent_first(call.records_of(entry), send_us);
+            self.tally.sent_first(call.records_of(entry), send_us, self.down_until_us);
         }
         if call.lane.is_none() {
             self.desk.release(call.records().len(), call.bytes());
