@@ -47,11 +47,13 @@ pub(crate) mod discover;
 mod encoding;
 mod evolve;
 mod existing;
+mod keys;
 pub mod maintain;
 mod manifest;
 pub mod quarantine;
 mod replay;
 mod report;
+mod seal;
 mod seen;
 mod stages;
 mod table;
@@ -66,6 +68,7 @@ pub use table::APPLICATION;
 use apply::Written;
 use batch::{Batch, Reader};
 use discover::Discovery;
+use keys::Sidecars;
 use manifest::{Manifest, Object};
 use report::count_all;
 use seen::Seen;
@@ -100,6 +103,7 @@ pub struct Compactor {
     totals: PassReport,
     progress: Arc<Progress>,
     workers: Arc<Workers>,
+    sidecars: Arc<Sidecars>,
 }
 
 impl Compactor {
@@ -125,6 +129,7 @@ impl Compactor {
                 totals: PassReport::default(),
                 progress: Arc::default(),
                 workers: Arc::new(Workers::start()?),
+                sidecars: Arc::new(Sidecars::new(&config.table)),
                 config,
             };
             let declared = TableSchema::declared(&compactor.config.spec)?;
@@ -459,7 +464,8 @@ impl Compactor {
         let Some((table, schema)) = &self.target else { return Ok(Attempt::Overtaken) };
         let written = {
             let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
-            apply::write(log_store, state, Arc::clone(schema), batch.chunks.clone(), &self.workers).await?
+            let batches = batch.chunks.clone();
+            apply::write(log_store, state, Arc::clone(schema), batches, &self.workers, &self.sidecars).await?
         };
         let accounted = i128::from(written.gained) + i128::from(written.duplicates) + batch.bad.len() as i128;
         if i128::from(batch.lines) != accounted {
@@ -518,8 +524,8 @@ impl Compactor {
 
     /// Deletes files that did not get into the table. What cannot be deleted is no part of any table and only takes room.
     async fn forget(&self, written: &Written) {
-        for add in &written.added {
-            let path = self.config.table.path(&add.path);
+        let added = written.added.iter().map(|add| self.config.table.path(&add.path));
+        for path in added.chain(written.sidecar.clone()) {
             if let Err(error) = self.config.table.store.delete(&path).await {
                 warn!(%path, %error, "a file that is not needed could not be deleted");
             }

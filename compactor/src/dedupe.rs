@@ -24,9 +24,11 @@ use millrace_scenarios::{AggregateFunction, Keep};
 
 use crate::schema::TableSchema;
 
+mod hash;
 mod keys;
 mod values;
 
+pub(crate) use hash::KeyHash;
 use keys::Keys;
 use values::{Values, hashes};
 
@@ -99,6 +101,8 @@ pub struct Deduper {
     keys: Keys,
     /// Per group: the new row that stays if any new row does, ...
     winners: Vec<At>,
+    /// ... the hash of its key, ...
+    hashes: Vec<u64>,
     /// ... how many rows there were, the table's own count included; empty when no one asks, ...
     counts: Vec<i64>,
     /// ... and the row in the table, where there is one.
@@ -153,6 +157,7 @@ impl Deduper {
             extremes,
             keys: Keys::default(),
             winners: Vec::new(),
+            hashes: Vec::new(),
             counts: Vec::new(),
             existing: HashMap::new(),
             sources: Vec::new(),
@@ -177,6 +182,7 @@ impl Deduper {
     pub fn reserve(&mut self, rows: usize) {
         self.keys.reserve(rows);
         self.winners.reserve(rows);
+        self.hashes.reserve(rows);
     }
 
     fn keys_of(&self, batch: &RecordBatch) -> Result<Vec<Values>, ArrowError> {
@@ -232,6 +238,7 @@ impl Deduper {
             let same = |number: u32| has_key(sources, winners[number as usize], key, row as usize);
             let Some(number) = self.keys.insert(hash, next, same) else {
                 self.winners.push(at);
+                self.hashes.push(hash);
                 if self.count.is_some() {
                     self.counts.push(1);
                 }
@@ -351,6 +358,12 @@ impl Deduper {
     pub fn place(&self, group: u32) -> (usize, usize) {
         let At { source, row } = self.winners[group as usize];
         (source as usize, row as usize)
+    }
+
+    /// The hash of each group's key.
+    #[must_use]
+    pub(crate) fn hashes(&self) -> &[u64] {
+        &self.hashes
     }
 
     /// The aggregates of these groups: column name and values.

@@ -16,6 +16,8 @@ mod faulty;
 mod forms;
 #[path = "it/fuzz.rs"]
 mod fuzz;
+#[path = "it/keys.rs"]
+mod keys;
 #[path = "it/lake.rs"]
 mod lake;
 #[path = "it/maintain.rs"]

@@ -9,17 +9,19 @@ use deltalake::{
     table::state::DeltaTableState,
 };
 use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::{
     existing::{self, DataFile, KeyBounds, TableReader},
+    keys::Sidecars,
     stages::Stage,
     workers::Workers,
     write::{Plain, RowSource, TableWriter},
 };
 use crate::{
-    dedupe::{Deduper, Settlement},
+    dedupe::{Deduper, KeyHash, Settlement},
     error::CompactError,
     schema::TableSchema,
 };
@@ -29,6 +31,8 @@ use crate::{
 pub(super) struct Written {
     pub(super) added: Vec<Add>,
     pub(super) removed: Vec<Remove>,
+    /// The object that says which keys the files hold.
+    pub(super) sidecar: Option<Path>,
     /// Rows that were the same as another, counted by the deduplication.
     pub(super) duplicates: u64,
     /// Rows that the table gains, counted from the files.
@@ -53,41 +57,78 @@ pub(super) async fn write(
     schema: Arc<TableSchema>,
     batches: Vec<RecordBatch>,
     workers: &Workers,
+    sidecars: &Arc<Sidecars>,
 ) -> Result<Written, CompactError> {
     let writer = TableWriter::new(&log_store, &state, schema.arrow_table());
     let Some(deduper) = Deduper::new(&schema)? else {
         let plain = Plain::new(schema.arrow_table(), batches);
         let numbers = plain.numbers();
-        let added = writer.write(&(Arc::new(plain) as Arc<dyn RowSource>), numbers, workers).await?;
+        let files = writer.write(&(Arc::new(plain) as Arc<dyn RowSource>), numbers, workers).await?;
+        let added: Vec<Add> = files.into_iter().flat_map(|file| file.added).collect();
         let gained = rows_of(&added)?;
         return Ok(Written { added, gained, ..Written::default() });
     };
 
+    let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
+    let hash = Arc::new(KeyHash::new(key, &schema.arrow_table())?);
     let reader = TableReader::new(log_store.object_store(None), schema.arrow_table(), schema.partition_by());
-    let (reader, runtime) = (Arc::new(reader), Handle::current());
-    let (of_table, url) = (Arc::clone(&reader), log_store.root_url().to_string());
-    let dedupe = move || runtime.block_on(dedupe(deduper, batches, &schema, existing::files(&url, &state)?, &of_table));
+    let reader = Arc::new(reader);
+    let held = Existing {
+        files: existing::files(log_store.root_url().as_str(), &state)?,
+        reader: Arc::clone(&reader),
+        hash: Arc::clone(&hash),
+        sidecars: Arc::clone(sidecars),
+    };
+    let runtime = Handle::current();
+    let dedupe = move || runtime.block_on(dedupe(deduper, batches, &schema, held));
     let (deduper, files, settlement) = workers.run(Stage::Dedupe, dedupe).await?;
     let Settlement { inserts, changes, duplicates, .. } = settlement;
 
     let rows: Arc<dyn RowSource> = Arc::<Deduper>::clone(&deduper);
-    let mut written = Written { added: writer.write(&rows, inserts, workers).await?, duplicates, ..Written::default() };
-    let mut rows_removed = 0_i64;
+    let mut added = writer.write(&rows, inserts, workers).await?;
+    let (mut removed, mut rows_removed) = (Vec::new(), 0_i64);
     let rewrites = changes.into_iter().map(|(number, changes)| {
         let (reader, deduper, writer) = (Arc::clone(&reader), Arc::clone(&deduper), writer.clone());
-        let (file, runtime) = (Arc::clone(&files[number as usize]), Handle::current());
+        let (file, hash, runtime) = (Arc::clone(&files[number as usize]), Arc::clone(&hash), Handle::current());
         let remove = file.remove.clone();
-        let rewrite = move || runtime.block_on(reader.rewrite(&file, &changes, &deduper, &writer));
+        let rewrite =
+            move || runtime.block_on(reader.rewrite(&file, &changes, &deduper, &writer, hash.as_ref().as_ref()));
         async move { workers.run(Stage::Encode, rewrite).await.map(|(added, rows)| (added, rows, remove)) }
     });
     let mut rewrites = futures::stream::iter(rewrites).buffered(workers.count);
-    while let Some((added, rows, remove)) = rewrites.try_next().await? {
+    while let Some((keyed, rows, remove)) = rewrites.try_next().await? {
         rows_removed += i64::try_from(rows).unwrap_or(i64::MAX);
-        written.added.extend(added);
-        written.removed.push(remove);
+        added.push(keyed);
+        removed.push(remove);
     }
-    written.gained = rows_of(&written.added)? - rows_removed;
-    Ok(written)
+    let (added, sidecar) = sidecars.write(hash.as_ref().as_ref(), added).await?;
+    let gained = rows_of(&added)? - rows_removed;
+    Ok(Written { added, removed, sidecar, duplicates, gained })
+}
+
+/// What the table holds, and how to find out what is in it.
+struct Existing {
+    files: Vec<DataFile>,
+    reader: Arc<TableReader>,
+    hash: Arc<Option<KeyHash>>,
+    sidecars: Arc<Sidecars>,
+}
+
+impl Existing {
+    /// The files that can hold one of the deduplication's keys: by their statistics, then by their sidecars.
+    async fn candidates(self, bounds: &KeyBounds, deduper: &Deduper) -> Result<Vec<Arc<DataFile>>, CompactError> {
+        self.sidecars.retain(self.files.iter().filter_map(|file| file.keys.as_ref()));
+        let files: Vec<_> = self.files.into_iter().filter(|file| bounds.can_match(file)).map(Arc::new).collect();
+        let Some(hash) = self.hash.as_ref() else { return Ok(files) };
+        if files.is_empty() {
+            return Ok(files);
+        }
+        let mut wanted = deduper.hashes().to_vec();
+        wanted.sort_unstable();
+        let references: Vec<_> = files.iter().map(|file| file.keys.as_ref()).collect();
+        let may_hold = self.sidecars.may_hold_any(&references, hash, &wanted).await?;
+        Ok(files.into_iter().zip(may_hold).filter_map(|(file, may)| may.then_some(file)).collect())
+    }
 }
 
 /// Finds what is the same, among the new rows and in the files of the table that can hold some of their keys.
@@ -95,8 +136,7 @@ async fn dedupe(
     mut deduper: Deduper,
     batches: Vec<RecordBatch>,
     schema: &TableSchema,
-    files: Vec<DataFile>,
-    reader: &TableReader,
+    held: Existing,
 ) -> Result<(Arc<Deduper>, Vec<Arc<DataFile>>, Settlement), CompactError> {
     let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
     let bounds = KeyBounds::of(key, schema.partition_by(), &batches);
@@ -104,7 +144,8 @@ async fn dedupe(
     for batch in batches {
         deduper.add(batch)?;
     }
-    let files: Vec<_> = files.into_iter().filter(|file| bounds.can_match(file)).map(Arc::new).collect();
+    let reader = Arc::clone(&held.reader);
+    let files = held.candidates(&bounds, &deduper).await?;
     for (number, file) in (0_u32..).zip(&files) {
         reader.show(number, file, &mut deduper).await?;
     }

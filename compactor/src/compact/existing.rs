@@ -12,11 +12,7 @@ use arrow::{
     datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
 };
 use bytes::Bytes;
-use deltalake::{
-    datafile::writer::DeltaWriter,
-    kernel::{Add, Remove},
-    table::state::DeltaTableState,
-};
+use deltalake::{datafile::writer::DeltaWriter, kernel::Remove, table::state::DeltaTableState};
 use futures::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::{
@@ -30,10 +26,13 @@ use parquet::{
 };
 use serde_json::{Map, Value};
 
-use super::write::TableWriter;
+use super::{
+    keys::{Keyed, Reference},
+    write::TableWriter,
+};
 use crate::{
     decode::timestamp_us,
-    dedupe::{Change, Deduper},
+    dedupe::{Change, Deduper, KeyHash},
     error::CompactError,
 };
 
@@ -47,6 +46,8 @@ pub(super) struct DataFile {
     partition: HashMap<String, Option<String>>,
     /// The Delta statistics, where there are any.
     stats: Map<String, Value>,
+    /// Where its keys are written down, if they are.
+    pub(super) keys: Option<Reference>,
     /// What takes it out of the table.
     pub(super) remove: Remove,
 }
@@ -74,6 +75,7 @@ pub(super) fn files(url: &str, state: &DeltaTableState) -> Result<Vec<DataFile>,
                 size: u64::try_from(view.size()).unwrap_or(0),
                 partition: view.partition_values_map(),
                 stats,
+                keys: Reference::of_file(&view),
                 remove: view.remove_action(true),
             })
         })
@@ -262,13 +264,22 @@ impl TableReader {
         Ok(())
     }
 
-    /// Writes the file's rows as they are; returns how many.
-    pub(super) async fn copy(&self, file: &DataFile, out: &mut DeltaWriter) -> Result<u64, CompactError> {
+    /// Writes the file's rows as they are; returns how many. The hashes of their keys are added to `hashes`.
+    pub(super) async fn copy(
+        &self,
+        file: &DataFile,
+        out: &mut DeltaWriter,
+        hash: Option<&KeyHash>,
+        hashes: &mut Vec<u64>,
+    ) -> Result<u64, CompactError> {
         let mut stream = self.open(file, None).await?;
         let mut rows = 0;
         while let Some(read) = stream.next().await {
             let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
             let batch = self.conform(file, None, &read)?;
+            if let Some(hash) = hash {
+                hashes.extend(hash.of(&batch)?);
+            }
             out.write(&batch).await.map_err(|source| CompactError::delta(&file.path, source))?;
             rows += batch.num_rows() as u64;
         }
@@ -282,23 +293,28 @@ impl TableReader {
         changes: &[(u64, Change)],
         deduper: &Deduper,
         writer: &TableWriter,
-    ) -> Result<(Vec<Add>, u64), CompactError> {
+        hash: Option<&KeyHash>,
+    ) -> Result<(Keyed, u64), CompactError> {
         let delta = |source| CompactError::delta(&file.path, source);
         let mut out = writer.file();
         let mut stream = self.open(file, None).await?;
         let (mut first_row, mut changes) = (0_u64, changes);
+        let mut hashes = hash.map(|_| Vec::new());
         while let Some(read) = stream.next().await {
             let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
             let batch = self.conform(file, None, &read)?;
             let end = first_row + batch.num_rows() as u64;
             let (here, later) = changes.split_at(changes.partition_point(|(row, _)| *row < end));
             let changed = self.changed(&batch, first_row, here, deduper)?;
+            if let (Some(hash), Some(hashes)) = (hash, &mut hashes) {
+                hashes.extend(hash.of(&changed)?);
+            }
             if changed.num_rows() > 0 {
                 out.write(&changed).await.map_err(delta)?;
             }
             (first_row, changes) = (end, later);
         }
-        Ok((out.close().await.map_err(delta)?, first_row))
+        Ok((Keyed { added: out.close().await.map_err(delta)?, hashes }, first_row))
     }
 
     /// One batch of a file with its changes made.
@@ -377,6 +393,7 @@ mod tests {
             size: 0,
             partition: HashMap::from([("city".to_owned(), city.map(str::to_owned))]),
             stats: stats.as_object().cloned().unwrap_or_default(),
+            keys: None,
             remove: Remove::default(),
         }
     }

@@ -85,6 +85,11 @@ impl Manifest {
         Err(CompactError::OtherRules { table: table.url.to_string(), manifest: self.key(), change })
     }
 
+    /// The key by which the table's rows are deduplicated, where they are.
+    pub(super) fn dedup_key(&self) -> Option<&[String]> {
+        Some(&self.rules.as_ref()?.dedup.as_ref()?.key)
+    }
+
     /// Whether the table's columns and rules are what they were when it was written.
     pub(super) fn fits(&self, schema: &TableSchema) -> bool {
         self.schema == fingerprint(schema)

@@ -12,7 +12,7 @@ use arrow::{
 };
 use deltalake::{
     datafile::writer::{DeltaWriter, WriterConfig},
-    kernel::{Add, scalars::ScalarExt},
+    kernel::scalars::ScalarExt,
     logstore::LogStoreRef,
     table::{config::TablePropertiesExt, state::DeltaTableState},
 };
@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 use indexmap::IndexMap;
 use tokio::runtime::Handle;
 
-use super::{encoding::properties, stages::Stage, workers::Workers};
+use super::{encoding::properties, keys::Keyed, stages::Stage, workers::Workers};
 use crate::{dedupe::Deduper, error::CompactError};
 
 /// Rows put together at a time.
@@ -36,6 +36,8 @@ pub(super) trait RowSource: Send + Sync {
     fn place(&self, row: u32) -> (usize, usize);
     /// These columns of the given rows.
     fn rows(&self, rows: &[u32], columns: &SchemaRef) -> Result<RecordBatch, ArrowError>;
+    /// The hashes of their keys; `None` when they have none.
+    fn hashes(&self, rows: &[u32]) -> Option<Vec<u64>>;
 }
 
 impl RowSource for Deduper {
@@ -47,6 +49,10 @@ impl RowSource for Deduper {
     }
     fn rows(&self, groups: &[u32], columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
         Self::rows(self, groups, columns)
+    }
+    fn hashes(&self, groups: &[u32]) -> Option<Vec<u64>> {
+        let hashes = Self::hashes(self);
+        Some(groups.iter().map(|group| hashes[*group as usize]).collect())
     }
 }
 
@@ -87,6 +93,9 @@ impl RowSource for Plain {
         };
         let picked: Result<Vec<_>, _> = columns.fields().iter().map(|field| pick(field.name())).collect();
         RecordBatch::try_new(Arc::clone(columns), picked?)
+    }
+    fn hashes(&self, _: &[u32]) -> Option<Vec<u64>> {
+        None
     }
 }
 
@@ -141,7 +150,7 @@ impl TableWriter {
         source: &Arc<dyn RowSource>,
         rows: Vec<u32>,
         workers: &Workers,
-    ) -> Result<Vec<Add>, CompactError> {
+    ) -> Result<Vec<Keyed>, CompactError> {
         let (writer, of) = (self.clone(), Arc::clone(source));
         let partitions = workers.run(Stage::Encode, move || writer.partitions(of.as_ref(), rows)).await?;
         let tasks = partitions.into_iter().map(|rows| {
@@ -149,13 +158,12 @@ impl TableWriter {
             let task = move || runtime.block_on(writer.write_partition(source.as_ref(), &rows));
             workers.run(Stage::Encode, task)
         });
-        let added: Vec<_> = futures::stream::iter(tasks).buffered(workers.count).try_collect().await?;
-        Ok(added.concat())
+        futures::stream::iter(tasks).buffered(workers.count).try_collect().await
     }
 
     /// Writes rows of one partition.
-    async fn write_partition(&self, source: &dyn RowSource, rows: &[u32]) -> Result<Vec<Add>, CompactError> {
-        let Some((batch, place)) = rows.first().map(|row| source.place(*row)) else { return Ok(Vec::new()) };
+    async fn write_partition(&self, source: &dyn RowSource, rows: &[u32]) -> Result<Keyed, CompactError> {
+        let Some((batch, place)) = rows.first().map(|row| source.place(*row)) else { return Ok(Keyed::default()) };
         let batches = source.batches();
         let mut values = IndexMap::new();
         for name in &self.partition_by {
@@ -171,7 +179,8 @@ impl TableWriter {
             }
             writer.write_partition(slice, &values).await.map_err(|e| CompactError::delta(&self.url, e))?;
         }
-        writer.close().await.map_err(|e| CompactError::delta(&self.url, e))
+        let added = writer.close().await.map_err(|e| CompactError::delta(&self.url, e))?;
+        Ok(Keyed { added, hashes: source.hashes(rows) })
     }
 
     /// The rows by partition; within one, their order stays.

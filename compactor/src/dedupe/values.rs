@@ -77,6 +77,15 @@ impl Values {
         Ok(Self { kind, nulls })
     }
 
+    /// Whether the hash of such a column is made here from the values alone. That of another is made from an encoding
+    /// which belongs to a library and may be another one in its next version.
+    pub(super) const fn keeps_its_hash(kind: &DataType) -> bool {
+        matches!(
+            kind,
+            DataType::Int64 | DataType::Timestamp(..) | DataType::Float64 | DataType::Boolean | DataType::Utf8
+        )
+    }
+
     fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }

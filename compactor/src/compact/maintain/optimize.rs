@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use arrow::datatypes::Schema;
 use deltalake::{
     checkpoints::create_checkpoint,
     kernel::{Action, Add},
     protocol::DeltaOperation,
 };
-use object_store::ObjectStoreExt;
+use object_store::{ObjectStoreExt, path::Path};
 use serde_json::json;
 use tracing::warn;
 
@@ -26,9 +27,12 @@ use crate::{
     compact::{
         apply::rows_of,
         existing::{self as data, DataFile, TableReader},
+        keys::{Keyed, Sidecars},
+        manifest::{self, Manifest},
         table::{Committed, Table},
         write::TableWriter,
     },
+    dedupe::KeyHash,
     error::CompactError,
     store::{Location, durable},
 };
@@ -165,6 +169,8 @@ async fn carry_out(
 struct Rewrite {
     inputs: Vec<DataFile>,
     added: Vec<Add>,
+    /// What says which keys they hold.
+    sidecar: Option<Path>,
 }
 
 /// What the plan looks at, of every file of the table.
@@ -195,12 +201,14 @@ fn facts(table: &Table, target_bytes: u64) -> Result<Vec<Facts>, CompactError> {
 
 /// Writes the new files. Nothing is committed here.
 async fn write(
-    table: &Table,
+    table: &mut Table,
     groups: &[Group],
     target_bytes: u64,
     lease: &mut Lease,
 ) -> Result<Vec<Rewrite>, CompactError> {
     let schema = table.state.snapshot().arrow_schema();
+    let hash = key_hash(table, &schema).await?;
+    let sidecars = Sidecars::new(&table.place);
     let partition_by = table.state.metadata().partition_columns();
     let reader = TableReader::new(table.log_store.object_store(None), Arc::clone(&schema), partition_by);
     // Packing is by the sizes of the old files; the new one is one, whatever it comes to.
@@ -213,13 +221,13 @@ async fn write(
         let inputs: Vec<DataFile> = group.paths.iter().filter_map(|path| files.remove(path)).collect();
         if inputs.len() < group.paths.len() {
             // Someone took one out since the plan was made.
-            rewrites.push(Rewrite { inputs: Vec::new(), added: Vec::new() });
+            rewrites.push(Rewrite { inputs: Vec::new(), added: Vec::new(), sidecar: None });
             continue;
         }
         let mut out = writer.file();
-        let mut rows = 0;
+        let (mut rows, mut hashes) = (0, Vec::new());
         for input in &inputs {
-            rows += reader.copy(input, &mut out).await?;
+            rows += reader.copy(input, &mut out, hash.as_ref(), &mut hashes).await?;
         }
         let mut added = out.close().await.map_err(|e| CompactError::delta(table.url(), e))?;
         let written = rows_of(&added)?;
@@ -232,11 +240,22 @@ async fn write(
             add.data_change = false;
             add.tags = Some(HashMap::from([(TAG.to_owned(), Some(target_bytes.to_string()))]));
         }
-        rewrites.push(Rewrite { inputs, added });
+        // One for each file, not for each commit: a commit of many large files has more keys than memory should hold.
+        let files = vec![Keyed { added, hashes: hash.as_ref().map(|_| hashes) }];
+        let (added, sidecar) = sidecars.write(hash.as_ref(), files).await?;
+        rewrites.push(Rewrite { inputs, added, sidecar });
     }
     let paths = rewrites.iter().flat_map(|rewrite| &rewrite.added).map(|add| table.place.path(&add.path)).collect();
     durable::sync(&table.place, paths).await?;
     Ok(rewrites)
+}
+
+/// How the rows' keys are hashed, where the table has keys: its compactor's last manifest knows.
+async fn key_hash(table: &mut Table, schema: &Schema) -> Result<Option<KeyHash>, CompactError> {
+    let sequence = table.sequence().await?;
+    let last = manifest::read(&table.place, sequence).await?;
+    let Some(key) = last.as_ref().and_then(Manifest::dedup_key) else { return Ok(None) };
+    Ok(KeyHash::new(key, schema)?)
 }
 
 /// Commits those whose every input is in the table that is committed upon; forgets the others.
@@ -304,8 +323,9 @@ fn live(table: &Table) -> HashSet<String> {
 
 /// Deletes files that did not get into the table. What cannot be deleted is found by a later vacuum.
 async fn forget(table: &Table, rewrites: &[Rewrite]) {
-    for add in rewrites.iter().flat_map(|rewrite| &rewrite.added) {
-        let path = table.place.path(&add.path);
+    let added = rewrites.iter().flat_map(|rewrite| &rewrite.added).map(|add| table.place.path(&add.path));
+    let sidecars = rewrites.iter().filter_map(|rewrite| rewrite.sidecar.clone());
+    for path in added.chain(sidecars) {
         if let Err(error) = table.place.store.delete(&path).await {
             warn!(%path, %error, "a file that is not needed could not be deleted");
         }

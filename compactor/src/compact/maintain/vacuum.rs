@@ -8,7 +8,15 @@ use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use super::{Size, existing, lease::Lease};
-use crate::{clock::Clock, compact::table::Table, error::CompactError, store::Location};
+use crate::{
+    clock::Clock,
+    compact::{
+        keys::{Reference, is_sidecar},
+        table::Table,
+    },
+    error::CompactError,
+    store::Location,
+};
 
 /// What a vacuum found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,6 +116,10 @@ async fn find(table: &Table, retention: Duration, now_us: u64) -> Result<VacuumR
     let delta = |e| CompactError::delta(table.url(), e);
     let before_us = i128::from(now_us) - i128::try_from(retention.as_micros()).unwrap_or(i128::MAX);
     let live: HashSet<Path> = table.state.log_data().iter().map(|view| view.object_store_path()).collect();
+    // The keys of files that only older versions name are asked for by no one.
+    let references = table.state.log_data();
+    let sidecars: HashSet<Path> =
+        references.iter().filter_map(|view| Some(Path::from(Reference::of_file(&view)?.key()))).collect();
     // A file taken out of the table lately is read by those who look at the version before.
     let mut kept: HashSet<Path> = HashSet::new();
     let mut tombstones = table.state.all_tombstones(table.log_store.as_ref());
@@ -126,7 +138,7 @@ async fn find(table: &Table, retention: Duration, now_us: u64) -> Result<VacuumR
         let path = found.location;
         if live.contains(&path) {
             there.insert(path);
-        } else if is_hidden(&path) {
+        } else if sidecars.contains(&path) || (is_hidden(&path) && !is_sidecar(&path)) {
         } else if kept.contains(&path) || i128::from(found.last_modified.timestamp_micros()) > before_us {
             report.kept_young += 1;
         } else {
