@@ -37,7 +37,7 @@ use crate::{
     error::CompactError,
     infer::{Inference, SAMPLE_OBJECTS},
     schema::TableSchema,
-    store::{self, Location, durable},
+    store::{Location, durable},
 };
 
 mod apply;
@@ -51,12 +51,14 @@ mod keys;
 pub mod maintain;
 mod manifest;
 pub mod quarantine;
+mod recover;
 mod replay;
 mod report;
 mod seal;
 mod seen;
 mod stages;
 mod table;
+mod withdraw;
 mod workers;
 mod write;
 
@@ -66,7 +68,7 @@ pub use report::{PassReport, Progress};
 pub use table::APPLICATION;
 
 use apply::Written;
-use batch::{Batch, Reader};
+use batch::{Batch, Reader, Want};
 use discover::Discovery;
 use keys::Sidecars;
 use manifest::{Manifest, Object};
@@ -137,7 +139,7 @@ impl Compactor {
             if let Some((table, _)) = &mut compactor.target {
                 compactor.committed = table.sequence().await?;
                 compactor.keep_rules().await?;
-                compactor.seen = Seen::load(&compactor.config.table, compactor.committed).await?;
+                compactor.learn().await?;
             }
             Ok(compactor)
         })
@@ -281,53 +283,6 @@ impl Compactor {
         Discovery::new(&self.config.lake, not_lake, &self.config.error_prefix, self.config.spec.read.format)
     }
 
-    /// Does again what a manifest ahead of the table says.
-    async fn recover(
-        &mut self,
-        report: &mut PassReport,
-        recorder: &mut Option<&mut HopRecorder>,
-    ) -> Result<(), CompactError> {
-        loop {
-            let Some((table, schema)) = &mut self.target else { return Ok(()) };
-            table.refresh().await?;
-            let held = table.sequence().await?;
-            if held > self.committed {
-                // Another process has been here.
-                self.seen = Seen::load(&self.config.table, held).await?;
-                self.committed = held;
-            }
-            let Some(manifest) = manifest::read(&self.config.table, self.committed + 1).await? else { return Ok(()) };
-            manifest.check_rules(&self.config.table, schema)?;
-            if !manifest.fits(schema) {
-                warn!(manifest = manifest.key(), "the table's columns changed since; the new ones are used");
-            }
-            let schema = &Arc::clone(schema);
-            if manifest.lake == self.quarantine_id() {
-                let batch = self.replayed(&manifest, schema).await?;
-                self.apply(&manifest, batch, report, recorder).await?;
-                report.recovered += 1;
-                continue;
-            }
-            let lake = if manifest.lake == self.lake_id {
-                self.config.lake.clone()
-            } else {
-                let url = self.config.table.url.join(&manifest.lake);
-                let url = url.map_or_else(|_| manifest.lake.clone(), |url| url.to_string());
-                store::open(&url, false).await?
-            };
-            let mut batch = Batch::default();
-            let mut objects = Reader::new(&lake, schema, &self.workers).read_all(manifest.objects.clone());
-            while let Some((object, decoded)) = objects.next().await {
-                batch.push(decoded?.ok_or_else(|| CompactError::ObjectChanged {
-                    object: object.key,
-                    manifest: self.config.table.path(&manifest.key()).to_string(),
-                })?);
-            }
-            drop(objects);
-            report.recovered += u64::from(self.apply(&manifest, batch, report, recorder).await?);
-        }
-    }
-
     /// Takes what is new. False when another process has taken the next number and the lake has to be looked at again.
     async fn take_new(
         &mut self,
@@ -346,11 +301,13 @@ impl Compactor {
             if window.is_empty() {
                 return Ok(true);
             }
-            let mut objects = reader.read_all(window);
+            let mut objects = reader.read_all(window, Want::Now);
             let mut batch = Batch::default();
             while let Some((_, decoded)) = objects.next().await {
-                // An object that is gone again is looked for in the next pass.
-                let Some(decoded) = decoded? else { continue };
+                let Some(decoded) = decoded? else {
+                    report.unread += 1;
+                    continue;
+                };
                 if Self::may_add(&schema, decoded.unknown_fields())
                     && let Some(records) = self.fetch(decoded.object()).await?
                 {
@@ -398,10 +355,12 @@ impl Compactor {
         }
         self.stop_at(FailPoint::AfterManifest).await?;
         self.apply(&manifest, batch, report, recorder).await?;
-        Ok(true)
+        // Another process may have withdrawn it: then its objects are new still.
+        Ok(self.committed == manifest.sequence)
     }
 
-    /// Brings a manifest's batch into quarantine and table; false when another process has done so meanwhile.
+    /// Brings a manifest's batch into quarantine and table; false when another process has done so, or has withdrawn the
+    /// manifest.
     async fn apply(
         &mut self,
         manifest: &Manifest,
@@ -420,6 +379,10 @@ impl Compactor {
         if matches!(attempt, Attempt::Overtaken) {
             let table = self.config.table.url.to_string();
             return Err(CompactError::Contended { table, sequence, attempts: ATTEMPTS });
+        }
+        if matches!(attempt, Attempt::Others) && self.target.as_ref().is_some_and(|(table, _)| table.withdrew(sequence))
+        {
+            return Ok(false);
         }
 
         self.committed = sequence;

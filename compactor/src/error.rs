@@ -166,17 +166,6 @@ pub enum CompactError {
         /// What is wrong.
         reason: String,
     },
-    /// An object named by an unfinished manifest is gone or is not what it was.
-    #[error(
-        "{object} changed after {manifest} took it and before the table held it; put the object back, or take \
-         its entry out of that manifest to go on without it"
-    )]
-    ObjectChanged {
-        /// The object.
-        object: String,
-        /// The manifest that names it.
-        manifest: String,
-    },
     /// Someone else commits to the same table faster than this process can.
     #[error("{table} is being written by someone else: commit {sequence} was refused {attempts} times")]
     Contended {

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers too")]
 
+#[path = "it/changing.rs"]
+mod changing;
 #[path = "it/cost.rs"]
 mod cost;
 #[path = "it/crash.rs"]
@@ -16,6 +18,8 @@ mod faulty;
 mod forms;
 #[path = "it/fuzz.rs"]
 mod fuzz;
+#[path = "it/hooked.rs"]
+mod hooked;
 #[path = "it/keys.rs"]
 mod keys;
 #[path = "it/lake.rs"]

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io::Read,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -14,10 +15,12 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::Int64Type,
 };
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::BoxStream};
 use millrace_scenarios::stamp::DUE_FIELD;
 use object_store::{GetOptions, GetResultPayload, ObjectStore};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{manifest::Object, stages::Stage, workers::Workers};
 use crate::{
@@ -108,6 +111,15 @@ impl Batch {
     }
 }
 
+/// Which content of an object is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// The one that it has now, whatever the listing said of it.
+    Now,
+    /// The one that its manifest is about.
+    Same,
+}
+
 /// Reads and decodes objects of one lake.
 #[derive(Clone)]
 pub(super) struct Reader {
@@ -124,10 +136,12 @@ impl Reader {
         Self { lake: lake.clone(), schema, idle: Arc::default(), workers }
     }
 
-    /// The objects, decoded, in the order given. `None` stands for one that is gone or is not what was listed.
+    /// The objects, decoded, in the order given. `None` stands for one that is gone, that is being written, or whose content
+    /// is not the wanted one.
     pub(super) fn read_all(
         &self,
         objects: Vec<Object>,
+        want: Want,
     ) -> BoxStream<'static, (Object, Result<Option<Decoded>, CompactError>)> {
         let cores = self.workers.count;
         let reader = self.clone();
@@ -135,7 +149,7 @@ impl Reader {
             .map(move |object| {
                 let reader = reader.clone();
                 async move {
-                    let decoded = reader.read(object.clone()).await;
+                    let decoded = reader.read(object.clone(), want).await;
                     (object, decoded)
                 }
             })
@@ -143,46 +157,60 @@ impl Reader {
             .boxed()
     }
 
-    async fn read(&self, object: Object) -> Result<Option<Decoded>, CompactError> {
+    async fn read(&self, mut object: Object, want: Want) -> Result<Option<Decoded>, CompactError> {
         let path = self.lake.path(&object.key);
-        let options = GetOptions { if_match: object.etag.clone(), ..GetOptions::default() };
-        let found = match self.lake.store.get_opts(&path, options).await {
+        // A manifest from before checksums were kept knows an object by its tag.
+        let if_match = object.etag.clone().filter(|_| want == Want::Same && object.crc32.is_none());
+        let found = match self.lake.store.get_opts(&path, GetOptions { if_match, ..GetOptions::default() }).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => {
-                warn!(object = object.key, "not what was listed any more");
+                if want == Want::Now {
+                    warn!(object = object.key, "gone since it was listed");
+                }
                 return Ok(None);
             }
             Err(source) => return Err(CompactError::object(path, source)),
         };
-        if found.meta.size != object.size {
-            warn!(object = object.key, listed = object.size, now = found.meta.size, "not what was listed any more");
+        if want == Want::Same && found.meta.size != object.size {
             return Ok(None);
         }
+        if found.meta.size != object.size {
+            info!(object = object.key, listed = object.size, now = found.meta.size, "overwritten since it was listed");
+        }
+        object.size = found.meta.size;
+        object.etag = found.meta.e_tag.clone().filter(|_| object.etag.is_some());
         let reader = self.clone();
         let whole = found.range == (0..object.size);
         match found.payload {
             // Reading a file where it is decoded saves a hand-over and a buffer that is filled twice.
-            GetResultPayload::File(mut file, path) if whole => {
-                let read = move || {
-                    let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or(0));
-                    let read = file.read_to_end(&mut bytes);
-                    read.map_err(|source| CompactError::Io { path, source })?;
-                    if bytes.len() as u64 != object.size {
-                        warn!(object = object.key, listed = object.size, "not what was listed any more");
-                        return Ok(None);
+            GetResultPayload::File(file, path) if whole => {
+                let written_at = found.meta.last_modified;
+                let read = move || match whole_file(file, object.size, written_at) {
+                    Ok(Some(bytes)) => reader.decode_wanted(object, bytes.into(), want),
+                    Ok(None) => {
+                        warn!(object = object.key, "it is being written");
+                        Ok(None)
                     }
-                    reader.decode(object, bytes.into()).map(Some)
+                    Err(source) => Err(CompactError::Io { path, source }),
                 };
                 self.workers.run(Stage::Decode, read).await
             }
             _ => {
                 let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
-                self.workers.run(Stage::Decode, move || reader.decode(object, bytes).map(Some)).await
+                self.workers.run(Stage::Decode, move || reader.decode_wanted(object, bytes, want)).await
             }
         }
     }
 
-    pub(super) fn decode(&self, object: Object, bytes: bytes::Bytes) -> Result<Decoded, CompactError> {
+    fn decode_wanted(&self, object: Object, bytes: Bytes, want: Want) -> Result<Option<Decoded>, CompactError> {
+        if want == Want::Same && object.crc32.is_some_and(|sum| sum != libdeflater::crc32(&bytes)) {
+            return Ok(None);
+        }
+        self.decode(object, bytes).map(Some)
+    }
+
+    pub(super) fn decode(&self, mut object: Object, bytes: Bytes) -> Result<Decoded, CompactError> {
+        object.crc32 = Some(libdeflater::crc32(&bytes));
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut decoder = taken.unwrap_or_else(|| Decoder::new(Arc::clone(&self.schema)));
@@ -214,6 +242,14 @@ impl Reader {
             bytes: held,
         })
     }
+}
+
+/// All of a file; `None` when it was written while it was read.
+fn whole_file(mut file: File, size: u64, written_at: DateTime<Utc>) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.read_to_end(&mut bytes)?;
+    let unchanged = DateTime::<Utc>::from(file.metadata()?.modified()?) == written_at;
+    Ok((unchanged && bytes.len() as u64 == size).then_some(bytes))
 }
 
 /// When each stamped row of a decoded batch was due.

@@ -135,7 +135,7 @@ impl Discovery {
         match class {
             Class::Records => {
                 let etag = found.e_tag.filter(|_| self.lake.url.scheme() != "file");
-                return Some(Object { key, size: found.size, etag });
+                return Some(Object { key, size: found.size, etag, crc32: None });
             }
             Class::Error => self.error_objects += 1,
             Class::Hidden => {}

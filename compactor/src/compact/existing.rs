@@ -57,6 +57,12 @@ impl DataFile {
     pub(super) const fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether a file of the quarantine can hold pieces of this commit, by its statistics.
+    pub(super) fn may_hold(&self, sequence: u64) -> bool {
+        let stat = |kind: &str| self.stats.get(kind).and_then(|stats| stats.get("manifest")).and_then(Value::as_u64);
+        stat("minValues").zip(stat("maxValues")).is_none_or(|(low, high)| (low..=high).contains(&sequence))
+    }
 }
 
 /// Every data file of the table.

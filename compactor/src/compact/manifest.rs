@@ -30,6 +30,9 @@ pub(super) struct Object {
     /// has other files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) etag: Option<String>,
+    /// CRC-32 of its bytes as they were read: what is committed later is this content or none. Absent before it is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) crc32: Option<u32>,
 }
 
 /// What decides, beside the columns, which rows a table has and what is in them.

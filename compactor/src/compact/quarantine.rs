@@ -3,10 +3,17 @@
 //! It commits under the same sequence number as the table, and before it: a replay finds it done. It is a table of its
 //! own so that no reader of the good rows meets it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{
+        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    },
+    compute::filter_record_batch,
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
 use bytes::Bytes;
@@ -15,11 +22,12 @@ use deltalake::{
     protocol::{DeltaOperation, SaveMode},
 };
 use millrace_scenarios::ColumnType;
-use object_store::ObjectStoreExt;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
 use super::{
+    existing,
     table::{Committed, Table},
     write::TableWriter,
 };
@@ -138,6 +146,75 @@ pub(super) async fn write(
     Err(CompactError::Contended { table: place.url.to_string(), sequence, attempts: ATTEMPTS })
 }
 
+/// Takes the pieces of these `objects` that commit `sequence` of the table `of` brought out again, and counts that commit.
+/// An earlier table in the same place may have had the number too, for other objects.
+pub(super) async fn withdraw(
+    place: &Location,
+    of: &str,
+    sequence: u64,
+    objects: &BTreeSet<String>,
+    now_us: u64,
+) -> Result<(), CompactError> {
+    // Made where there is none: the process whose commit was withdrawn may be about to bring pieces.
+    let mut table = Table::open_or_create(place, fields(), &[]).await?.on_behalf_of(of);
+    let delta = |e| CompactError::delta(&place.url, e);
+    for _ in 0..ATTEMPTS {
+        let mut actions = Vec::new();
+        for file in
+            existing::files(place.url.as_str(), &table.state)?.into_iter().filter(|file| file.may_hold(sequence))
+        {
+            let batches = batches(table.log_store.object_store(None).as_ref(), file.path()).await?;
+            let others: Result<Vec<_>, _> = batches.iter().map(|batch| without(batch, sequence, objects)).collect();
+            let others: Vec<_> = others?.into_iter().filter(|batch| batch.num_rows() > 0).collect();
+            let rows = |batches: &[RecordBatch]| batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+            if rows(&others) == rows(&batches) {
+                continue;
+            }
+            actions.push(Action::Remove(file.remove));
+            let mut writer = TableWriter::new(
+                &table.log_store,
+                &table.state,
+                others.first().map_or_else(schema, RecordBatch::schema),
+            )
+            .file();
+            for batch in &others {
+                writer.write(batch).await.map_err(delta)?;
+            }
+            actions.extend(writer.close().await.map_err(delta)?.into_iter().map(Action::Add));
+        }
+        let held = table.sequence().await?;
+        if actions.is_empty() && held >= sequence {
+            return Ok(());
+        }
+        let added = actions.iter().filter_map(|action| match action {
+            Action::Add(add) => Some(place.path(&add.path)),
+            _ => None,
+        });
+        durable::sync(place, added.collect()).await?;
+        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        let operation = if actions.is_empty() { operation } else { DeltaOperation::Delete { predicate: None } };
+        let committed = if held < sequence {
+            table.commit(sequence, actions, operation, HashMap::new(), now_us, false).await?
+        } else {
+            table.commit_rewrite(actions, operation, HashMap::new()).await?
+        };
+        if committed == Committed::Yes {
+            return Ok(());
+        }
+    }
+    Err(CompactError::Contended { table: place.url.to_string(), sequence, attempts: ATTEMPTS })
+}
+
+/// The pieces of a batch that are of other commits or objects.
+fn without(batch: &RecordBatch, sequence: u64, objects: &BTreeSet<String>) -> Result<RecordBatch, CompactError> {
+    let numbers = batch.column_by_name("manifest").and_then(|numbers| numbers.as_primitive_opt::<Int64Type>());
+    let names = batch.column_by_name("object").and_then(|names| names.as_string_opt::<i32>());
+    let (Some(numbers), Some(names)) = (numbers, names) else { return Ok(batch.clone()) };
+    let goes = |row: usize| u64::try_from(numbers.value(row)) == Ok(sequence) && objects.contains(names.value(row));
+    let stays: BooleanArray = (0..batch.num_rows()).map(|row| Some(!goes(row))).collect();
+    Ok(filter_record_batch(batch, &stays)?)
+}
+
 /// A bad piece in quarantine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -173,15 +250,18 @@ pub(super) async fn read(place: &Location, show: &mut (dyn FnMut(Piece, Bytes) +
     let paths: Vec<_> = table.state.log_data().iter().map(|file| file.object_store_path()).collect();
     let store = table.log_store.object_store(None);
     for path in paths {
-        let found = store.get(&path).await.map_err(|e| CompactError::object(&path, e))?;
-        let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
-        let refuse = |source| CompactError::Parquet { path: path.to_string(), source };
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(refuse)?.build().map_err(refuse)?;
-        for batch in reader {
-            pieces(&batch?, show);
-        }
+        batches(store.as_ref(), &path).await?.iter().for_each(|batch| pieces(batch, show));
     }
     Ok(())
+}
+
+/// What a file of the quarantine holds.
+async fn batches(store: &dyn ObjectStore, path: &Path) -> Result<Vec<RecordBatch>, CompactError> {
+    let found = store.get(path).await.map_err(|e| CompactError::object(path, e))?;
+    let bytes = found.bytes().await.map_err(|e| CompactError::object(path, e))?;
+    let refuse = |source| CompactError::Parquet { path: path.to_string(), source };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(refuse)?.build().map_err(refuse)?;
+    Ok(reader.collect::<Result<_, _>>()?)
 }
 
 fn pieces(batch: &RecordBatch, show: &mut (dyn FnMut(Piece, Bytes) + Send)) {

@@ -106,8 +106,12 @@ impl Compactor {
         Ok(batch.objects.is_empty() || self.commit(lake, batch, &schema, &mut report.pass, &mut None).await?)
     }
 
-    /// The pieces that a manifest of a replay names, decoded again.
-    pub(super) async fn replayed(&self, manifest: &Manifest, schema: &Arc<TableSchema>) -> Result<Batch, CompactError> {
+    /// The pieces that a manifest of a replay names, decoded again, and the names of those that are not there.
+    pub(super) async fn replayed(
+        &self,
+        manifest: &Manifest,
+        schema: &Arc<TableSchema>,
+    ) -> Result<(Batch, Vec<String>), CompactError> {
         let named: BTreeSet<&str> = manifest.objects.iter().map(|object| object.key.as_str()).collect();
         let mut raw = BTreeMap::new();
         quarantine::read(&self.quarantine, &mut |piece, bytes| {
@@ -118,15 +122,14 @@ impl Compactor {
         })
         .await?;
         let reader = self.piece_reader(schema);
-        let mut batch = Batch::default();
+        let (mut batch, mut lost) = (Batch::default(), Vec::new());
         for object in &manifest.objects {
-            let bytes = raw.remove(&object.key).ok_or_else(|| CompactError::ObjectChanged {
-                object: object.key.clone(),
-                manifest: self.config.table.path(&manifest.key()).to_string(),
-            })?;
-            batch.push(decode(&reader, object.key.clone(), bytes)?);
+            match raw.remove(&object.key).filter(|bytes| bytes.len() as u64 == object.size) {
+                Some(bytes) => batch.push(decode(&reader, object.key.clone(), bytes)?),
+                None => lost.push(object.key.clone()),
+            }
         }
-        Ok(batch)
+        Ok((batch, lost))
     }
 
     /// The quarantine's name in manifests.
@@ -142,5 +145,5 @@ impl Compactor {
 
 /// A piece's name begins with its object's, so that what the object's key says of its records holds for it too.
 fn decode(reader: &Reader, key: String, raw: Bytes) -> Result<Decoded, CompactError> {
-    reader.decode(Object { key, size: raw.len() as u64, etag: None }, raw)
+    reader.decode(Object { key, size: raw.len() as u64, etag: None, crc32: None }, raw)
 }

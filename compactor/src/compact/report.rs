@@ -14,6 +14,11 @@ pub struct PassReport {
     pub commits: u64,
     /// Of those, commits that an earlier process had begun.
     pub recovered: u64,
+    /// Commits that an earlier process had begun and that were given up, because an object was gone or another by then.
+    /// What the lake still has of their objects is taken by other commits.
+    pub withdrawn: u64,
+    /// Objects that were gone between listing and reading, or were being written just then.
+    pub unread: u64,
     /// Objects taken.
     pub objects: u64,
     /// Their bytes.
@@ -64,6 +69,8 @@ impl PassReport {
         let counts = [
             (&mut self.commits, later.commits),
             (&mut self.recovered, later.recovered),
+            (&mut self.withdrawn, later.withdrawn),
+            (&mut self.unread, later.unread),
             (&mut self.objects, later.objects),
             (&mut self.object_bytes, later.object_bytes),
             (&mut self.raw_bytes, later.raw_bytes),

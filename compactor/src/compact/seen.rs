@@ -3,7 +3,7 @@
 //! Sixteen bytes an object: a million objects cost 16 MB and a collision has a chance of 10^-27. Every
 //! [`ROLL_EVERY`] commits the set is written beside the manifests, so that opening a table does not read them all.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -38,14 +38,18 @@ fn hash(lake: &str, key: &str) -> u128 {
 }
 
 impl Seen {
-    /// What the table holds after commit number `committed`.
+    /// What the table holds after commit number `committed`, of which the `withdrawn` ones hold nothing.
     ///
     /// # Errors
     /// [`CompactError::Manifest`] when a manifest that is part of the table is gone: what it named would be taken again.
-    pub(super) async fn load(table: &Location, committed: u64) -> Result<Self, CompactError> {
+    pub(super) async fn load(
+        table: &Location,
+        committed: u64,
+        withdrawn: &BTreeSet<u64>,
+    ) -> Result<Self, CompactError> {
         let mut seen = Self::default();
         let rolled = seen.load_rolled(table, committed).await?;
-        for sequence in rolled + 1..=committed {
+        for sequence in (rolled + 1..=committed).filter(|sequence| !withdrawn.contains(sequence)) {
             let Some(manifest) = manifest::read(table, sequence).await? else {
                 let path = table.path("_millrace/manifests").to_string();
                 return Err(CompactError::Manifest { path, reason: format!("number {sequence} is missing") });
@@ -139,7 +143,7 @@ mod tests {
         let mut found = Seen::default();
         assert_eq!(found.load_rolled(&table, 2 * ROLL_EVERY).await.unwrap(), ROLL_EVERY);
         assert_eq!(found.hashes, seen.hashes);
-        let error = Seen::load(&table, 2 * ROLL_EVERY).await.unwrap_err().to_string();
+        let error = Seen::load(&table, 2 * ROLL_EVERY, &BTreeSet::new()).await.unwrap_err().to_string();
         assert!(error.contains("number 65 is missing"), "{error}");
     }
 
@@ -152,7 +156,7 @@ mod tests {
         seen.roll(&table, ROLL_EVERY - 1).await.unwrap();
         assert!(Seen::default().load_rolled(&table, ROLL_EVERY).await.unwrap() == 0);
         seen.roll(&table, ROLL_EVERY).await.unwrap();
-        assert_eq!(Seen::load(&table, ROLL_EVERY).await.unwrap().hashes, seen.hashes);
+        assert_eq!(Seen::load(&table, ROLL_EVERY, &BTreeSet::new()).await.unwrap().hashes, seen.hashes);
         let mut earlier = Seen::default();
         assert_eq!(earlier.load_rolled(&table, ROLL_EVERY - 1).await.unwrap(), 0);
     }

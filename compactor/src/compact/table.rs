@@ -28,6 +28,9 @@ use crate::{
 /// The application id of every commit; its version is the commit's sequence number.
 pub const APPLICATION: &str = "millrace-compactor";
 
+/// The application id that a withdrawn number is a transaction of as well.
+const WITHDRAWN: &str = "millrace-compactor/withdrawn";
+
 /// A Delta table, as last read.
 pub(super) struct Table {
     pub(super) place: Location,
@@ -37,6 +40,8 @@ pub(super) struct Table {
     application: String,
     /// The last one's version, once it was asked for: finding it reads the log back to its checkpoint.
     sequence: Option<u64>,
+    /// The last number that was seen to be withdrawn.
+    withdrawn: Option<u64>,
 }
 
 /// How a commit ended.
@@ -60,7 +65,7 @@ impl Table {
         }
         let state = DeltaTableState::try_new(log_store.as_ref(), None).await.map_err(delta)?;
         let application = APPLICATION.to_owned();
-        Ok(Some(Self { place: place.clone(), log_store, state, application, sequence: None }))
+        Ok(Some(Self { place: place.clone(), log_store, state, application, sequence: None, withdrawn: None }))
     }
 
     /// The table; made, empty, when there is none. It needs no more than reader version 1 and writer version 2.
@@ -117,6 +122,7 @@ impl Table {
             if let Some(sequence) = &mut self.sequence {
                 *sequence = transaction(&entry, &self.application).unwrap_or(*sequence);
             }
+            self.withdrawn = transaction(&entry, WITHDRAWN).or(self.withdrawn);
         }
         if latest > known {
             let updated = self.state.update(self.log_store.as_ref(), Some(latest)).await;
@@ -135,11 +141,27 @@ impl Table {
         if let Some(sequence) = self.sequence {
             return Ok(sequence);
         }
-        let version = self.state.transaction_version(self.log_store.as_ref(), &self.application).await;
-        let version = version.map_err(|e| CompactError::delta(self.url(), e))?;
-        let sequence = version.and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
+        let sequence = self.last(&self.application).await?.unwrap_or(0);
         self.sequence = Some(sequence);
         Ok(sequence)
+    }
+
+    /// The version of an application's last transaction that this state holds.
+    async fn last(&self, application: &str) -> Result<Option<u64>, CompactError> {
+        let version = self.state.transaction_version(self.log_store.as_ref(), application).await;
+        let version = version.map_err(|e| CompactError::delta(self.url(), e))?;
+        Ok(version.and_then(|version| u64::try_from(version).ok()))
+    }
+
+    /// The last number that was withdrawn.
+    pub(super) async fn last_withdrawn(&mut self) -> Result<Option<u64>, CompactError> {
+        self.withdrawn = self.last(WITHDRAWN).await?;
+        Ok(self.withdrawn)
+    }
+
+    /// Whether this number was seen to be withdrawn.
+    pub(super) fn withdrew(&self, sequence: u64) -> bool {
+        self.withdrawn == Some(sequence)
     }
 
     /// Commits the actions as number `sequence` on top of the state that was read, and reads the new one.
@@ -152,10 +174,34 @@ impl Table {
         now_us: u64,
         lose_the_answer: bool,
     ) -> Result<Committed, CompactError> {
-        let version = i64::try_from(sequence).unwrap_or(i64::MAX);
-        let now_ms = i64::try_from(now_us / 1_000).ok();
-        let transaction = Transaction::new_with_last_update(&self.application, version, now_ms);
-        let properties = CommitProperties::default().with_application_transaction(transaction);
+        let properties =
+            CommitProperties::default().with_application_transaction(numbered(&self.application, sequence, now_us));
+        self.submit_numbered(sequence, properties, actions, operation, metadata, lose_the_answer).await
+    }
+
+    /// Commits, as number `sequence`, that nothing comes of it.
+    pub(super) async fn withdraw(
+        &mut self,
+        sequence: u64,
+        metadata: HashMap<String, Value>,
+        now_us: u64,
+    ) -> Result<Committed, CompactError> {
+        let properties = CommitProperties::default()
+            .with_application_transaction(numbered(&self.application, sequence, now_us))
+            .with_application_transaction(numbered(WITHDRAWN, sequence, now_us));
+        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        self.submit_numbered(sequence, properties, Vec::new(), operation, metadata, false).await
+    }
+
+    async fn submit_numbered(
+        &mut self,
+        sequence: u64,
+        properties: CommitProperties,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        metadata: HashMap<String, Value>,
+        lose_the_answer: bool,
+    ) -> Result<Committed, CompactError> {
         let committed = self.submit(properties, actions, operation, metadata, lose_the_answer).await?;
         if committed == Committed::Yes {
             self.sequence = Some(sequence);
@@ -224,6 +270,11 @@ impl Table {
         }
         Ok(false)
     }
+}
+
+fn numbered(application: &str, sequence: u64, now_us: u64) -> Transaction {
+    let version = i64::try_from(sequence).unwrap_or(i64::MAX);
+    Transaction::new_with_last_update(application, version, i64::try_from(now_us / 1_000).ok())
 }
 
 /// The version that a log entry gives to an application's transaction.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use millrace_compactor::{CompactError, Compactor, compact::FailPoint};
+use millrace_compactor::{Compactor, compact::FailPoint};
 use millrace_scenarios::{Keep, Table};
 use proptest::prelude::*;
 
@@ -131,27 +131,6 @@ async fn two_processes_on_one_table_take_each_object_once() {
     assert_eq!(world.rows(), undisturbed_world.rows());
     assert_eq!(places(world.quarantine()), places(undisturbed_world.quarantine()));
     assert_eq!(world.pass(&spec).await.commits, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_changed_under_an_unfinished_commit_is_an_error_that_says_what_to_do() {
-    let spec = readings(Keep::First, false);
-    let world = World::new();
-    put_wave(&world, 0);
-    world.pass_until(&spec, FailPoint::AfterManifest).await;
-    let path = world.lake().join("0/1.gz");
-    let bytes = fs::read(&path).unwrap();
-    fs::remove_file(&path).unwrap();
-    let error = world.open(&spec).await.pass(None).await.unwrap_err();
-    assert!(matches!(&error, CompactError::ObjectChanged { object, .. } if object == "0/1.gz"), "{error}");
-    assert!(world.rows().is_empty());
-    // Another object under the same name is not the one that was taken.
-    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-    assert!(matches!(world.open(&spec).await.pass(None).await, Err(CompactError::ObjectChanged { .. })));
-    // Without the manifest the lake is taken as it is.
-    let manifest = world.table().join("_millrace/manifests/00000000000000000001.json");
-    fs::remove_file(manifest).unwrap();
-    assert_eq!(world.pass(&spec).await.objects, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

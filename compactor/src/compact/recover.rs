@@ -1,0 +1,99 @@
+//! What a pass does before it looks for anything new: it learns what other processes did, and finishes what one of them
+//! began and did not come to the end of.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use millrace_reports::latency::HopRecorder;
+use tracing::warn;
+
+use super::{
+    Compactor,
+    batch::{Batch, Reader, Want},
+    manifest::{self, Manifest},
+    report::PassReport,
+    seen::Seen,
+};
+use crate::{
+    error::{CompactError, StoreError},
+    schema::TableSchema,
+    store,
+};
+
+impl Compactor {
+    /// Does again what a manifest ahead of the table says, or withdraws it where that cannot be done any more.
+    pub(super) async fn recover(
+        &mut self,
+        report: &mut PassReport,
+        recorder: &mut Option<&mut HopRecorder>,
+    ) -> Result<(), CompactError> {
+        loop {
+            self.catch_up().await?;
+            let Some(schema) = self.schema() else { return Ok(()) };
+            let Some(manifest) = manifest::read(&self.config.table, self.committed + 1).await? else { return Ok(()) };
+            manifest.check_rules(&self.config.table, &schema)?;
+            if !manifest.fits(&schema) {
+                warn!(manifest = manifest.key(), "the table's columns changed since; the new ones are used");
+            }
+            let (batch, lost) = self.named(&manifest, &schema).await?;
+            if lost.is_empty() {
+                report.recovered += u64::from(self.apply(&manifest, batch, report, recorder).await?);
+            } else {
+                drop(batch);
+                report.withdrawn += u64::from(self.withdraw(&manifest, &lost).await?);
+            }
+        }
+    }
+
+    /// Reads what was committed since, and what the table holds by it.
+    async fn catch_up(&mut self) -> Result<(), CompactError> {
+        let Some((table, _)) = &mut self.target else { return Ok(()) };
+        table.refresh().await?;
+        let held = table.sequence().await?;
+        if held > self.committed {
+            self.committed = held;
+            self.learn().await?;
+        }
+        Ok(())
+    }
+
+    /// Which objects the table holds.
+    pub(super) async fn learn(&mut self) -> Result<(), CompactError> {
+        let withdrawn = self.settle().await?;
+        self.seen = Seen::load(&self.config.table, self.committed, &withdrawn).await?;
+        Ok(())
+    }
+
+    /// The objects that a manifest names, decoded again, and the names of those that are not what they were.
+    async fn named(
+        &self,
+        manifest: &Manifest,
+        schema: &Arc<TableSchema>,
+    ) -> Result<(Batch, Vec<String>), CompactError> {
+        if manifest.lake == self.quarantine_id() {
+            return self.replayed(manifest, schema).await;
+        }
+        let all = || manifest.objects.iter().map(|object| object.key.clone()).collect();
+        let lake = if manifest.lake == self.lake_id {
+            self.config.lake.clone()
+        } else {
+            let url = self.config.table.url.join(&manifest.lake);
+            let url = url.map_or_else(|_| manifest.lake.clone(), |url| url.to_string());
+            match store::open(&url, false).await {
+                // Another lake, which is no more.
+                Err(StoreError::NoFolder { .. } | StoreError::NoBucket { .. }) => return Ok((Batch::default(), all())),
+                opened => opened?,
+            }
+        };
+        let (mut batch, mut lost) = (Batch::default(), Vec::new());
+        let mut objects = Reader::new(&lake, schema, &self.workers).read_all(manifest.objects.clone(), Want::Same);
+        while let Some((object, decoded)) = objects.next().await {
+            match decoded? {
+                Some(decoded) if lost.is_empty() => batch.push(decoded),
+                Some(_) => {}
+                None => lost.push(object.key),
+            }
+        }
+        Ok((batch, lost))
+    }
+}
