@@ -3,11 +3,11 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
 use crate::options::Options;
 
@@ -26,23 +26,31 @@ pub struct Lake {
     pub json_bytes: u64,
     /// Bytes of the objects.
     pub object_bytes: u64,
-    /// Whether the peers' scripts know its shape.
-    pub for_peers: bool,
+    /// What the peers' scripts call its records; `None` when the peers are left out.
+    pub shape: Option<&'static str>,
 }
 
 /// The lakes asked for, below `home`.
 pub fn make(options: &Options, home: &Path) -> Vec<Lake> {
-    type Maker = fn(&mut Lake, u64);
-    let makers: [(&'static str, bool, u64, &str, Maker); 5] = [
-        ("sensors", true, options.rows, SENSORS, |lake, rows| sensors(lake, rows, 24)),
-        ("sensors x10", true, options.rows * 10, SENSORS, |lake, rows| sensors(lake, rows, 240)),
-        ("weather", false, 201_600, WEATHER, |lake, _| weather(lake)),
-        ("nested", false, options.rows / 5, "", nested),
-        ("ten small", false, 10_000, SENSORS, |lake, rows| sensors(lake, rows, 10)),
+    type Maker<'a> = &'a dyn Fn(&mut Lake);
+    let rows = options.rows;
+    let makers: [(&'static str, Option<&'static str>, &str, Maker<'_>); 7] = [
+        ("sensors", Some("sensors"), SENSORS, &|lake| sensors(lake, rows, 24)),
+        ("sensors x10", Some("sensors"), SENSORS, &|lake| sensors(lake, rows * 10, 240)),
+        ("weather", Some("weather"), WEATHER, &weather),
+        ("nested", Some("nested"), NESTED, &|lake| nested(lake, rows / 2, 100, 60)),
+        ("nested x4", Some("nested"), NESTED, &|lake| nested(lake, rows * 2, 400, 240)),
+        ("GH Archive", Some("gharchive"), EVENTS, &|lake| lake.copy(options.gharchive.as_deref())),
+        ("ten small", None, SENSORS, &|lake| sensors(lake, 10_000, 10)),
     ];
     let mut lakes = Vec::new();
-    for (name, for_peers, rows, table, maker) in makers {
-        if !name.contains(&options.only) || (name == "sensors x10" && !options.tenfold) {
+    for (name, shape, table, maker) in makers {
+        let wanted = match name {
+            "sensors x10" | "nested x4" => options.large,
+            "GH Archive" => options.gharchive.is_some(),
+            _ => true,
+        };
+        if !wanted || !name.contains(&options.only) {
             continue;
         }
         let folder = home.join(name.replace(' ', "-"));
@@ -50,8 +58,8 @@ pub fn make(options: &Options, home: &Path) -> Vec<Lake> {
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(&scenario, format!("{HEAD}{table}")).expect("a scenario");
         let about = String::new();
-        let mut lake = Lake { name, about, folder, scenario, json_bytes: 0, object_bytes: 0, for_peers };
-        maker(&mut lake, rows);
+        let mut lake = Lake { name, about, folder, scenario, json_bytes: 0, object_bytes: 0, shape };
+        maker(&mut lake);
         lakes.push(lake);
     }
     lakes
@@ -88,6 +96,17 @@ impl Lake {
         self.json_bytes += text.len() as u64;
         self.object_bytes += bytes.len() as u64;
         fs::write(path, bytes).expect("an object");
+    }
+
+    /// A lake of one object that is there already, gzip in one member.
+    fn copy(&mut self, object: Option<&Path>) {
+        let bytes = fs::read(object.expect("an object is named")).expect("the object");
+        let mut text = Vec::new();
+        GzDecoder::new(&bytes[..]).read_to_end(&mut text).expect("gzip");
+        (self.json_bytes, self.object_bytes) = (text.len() as u64, bytes.len() as u64);
+        fs::write(self.folder.join("2015-01-01-0.json.gz"), bytes).expect("an object");
+        let rows = text.iter().filter(|byte| **byte == b'\n').count();
+        self.about = format!("{rows} real events of one hour in 1 object");
     }
 }
 
@@ -173,20 +192,27 @@ fn weather(lake: &mut Lake) {
             lake.put(&key, &text);
         }
     }
-    lake.about = "201600 polls in 3360 objects, every value 15 times, 20 partitions".to_owned();
+    lake.about = "201,600 polls in 3,360 objects, every value 15 times, 20 partitions".to_owned();
 }
 
-/// Sixteen fields with an object and a list among them; columns and types are left to inference.
-fn nested(lake: &mut Lake, rows: u64) {
-    const OBJECTS: u64 = 8;
-    for object in 0..OBJECTS {
+/// Sixteen fields with an object and a list among them, one row in twenty a copy of a recent one; columns and types are
+/// left to inference. Objects go round the hours, of which there are as many as partitions.
+fn nested(lake: &mut Lake, rows: u64, objects: u64, hours: u64) {
+    for object in 0..objects {
+        let (day, hour) = (1 + object % hours / 24, object % hours % 24);
         let mut draw = Draw(1_000 + object);
         let mut text = String::new();
-        for row in 0..rows / OBJECTS {
-            let (id, hour) = (draw.next(), row % 24);
+        let mut recent: Vec<(usize, usize)> = Vec::new();
+        for row in 0..rows / objects {
+            if !recent.is_empty() && draw.unit() < 0.05 {
+                let (from, to) = recent[draw.below(recent.len() as u64) as usize];
+                text.extend_from_within(from..to);
+                continue;
+            }
+            let (id, from) = (draw.next(), text.len());
             writeln!(
                 text,
-                "{{\"id\":\"{id:016x}\",\"ts\":\"2025-01-01T{hour:02}:{:02}:{:02}.{:03}Z\",\"type\":\"event-{}\",\"user\":{{\
+                "{{\"id\":\"{id:016x}\",\"ts\":\"2025-01-{day:02}T{hour:02}:{:02}:{:02}.{:03}Z\",\"type\":\"event-{}\",\"user\":{{\
                  \"id\":{},\"name\":\"user-{}\",\"admin\":{}}},\"tags\":[\"t{}\",\"t{}\"],\"ok\":{},\"status\":{},\
                  \"latency_ms\":{:.3},\"bytes_in\":{},\"bytes_out\":{},\"host\":\"host-{:02}\",\"path\":\"/api/v1/items/{}\",\
                  \"lat\":{:.6},\"lon\":{:.6},\"note\":\"a \\\"quoted\\\" note {}\",\"seq\":{}}}",
@@ -209,16 +235,17 @@ fn nested(lake: &mut Lake, rows: u64) {
                 draw.unit() * 180.0 - 90.0,
                 draw.unit() * 360.0 - 180.0,
                 draw.below(1_000),
-                object * (rows / OBJECTS) + row,
+                object * (rows / objects) + row,
             )
             .expect("memory");
+            recent.push((from, text.len()));
         }
-        lake.put(
-            &format!("2025/01/01/{object:02}/nested-1-2025-01-01-{object:02}-00-00-{:016x}.gz", draw.next()),
-            &text,
-        );
+        let name = format!("nested-1-2025-01-{day:02}-{hour:02}-{:02}-00-{:016x}.gz", object / hours, draw.next());
+        lake.put(&format!("2025/01/{day:02}/{hour:02}/{name}"), &text);
     }
-    lake.about = format!("{rows} events of 16 fields, an object and a list among them, {OBJECTS} objects");
+    lake.about = format!(
+        "{rows} events of 16 fields, an object and a list among them, in {objects} objects, 5 % twice, {hours} partitions"
+    );
 }
 
 /// What every scenario has to have; nothing of it but the table is used.
@@ -286,4 +313,30 @@ temperature = "number"
 measurement_time = "timestamp"
 collection_time = "timestamp"
 source = "string"
+"#;
+
+const NESTED: &str = r#"
+[table]
+partition_by = ["event_hour"]
+[[table.derive]]
+name = "event_hour"
+from = "ts"
+part = "hour"
+[table.dedup]
+key = ["id", "ts"]
+keep = "first"
+order_by = "seq"
+"#;
+
+const EVENTS: &str = r#"
+[table]
+partition_by = ["event_hour"]
+[[table.derive]]
+name = "event_hour"
+from = "created_at"
+part = "hour"
+[table.dedup]
+key = ["id", "created_at"]
+keep = "first"
+order_by = "created_at"
 "#;

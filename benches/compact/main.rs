@@ -1,8 +1,8 @@
 //! The compactor's speed and memory beside its peers', on the same objects, in turns, on the same machine.
 //!
 //! `cargo bench --bench compact` makes lakes in the folder for temporary files and compacts each with the built binary.
-//! A peer is a Python script that takes a lake and an output folder and prints its name, its seconds and its rows; one
-//! that ends with another number of rows has done other work, and the benchmark stops.
+//! Peers are the scripts in `peers/`. What each engine wrote is read again once by an independent reader; one that ends
+//! with other rows than ours has done other work, and the benchmark stops.
 
 #![allow(
     clippy::expect_used,
@@ -32,7 +32,8 @@ fn main() {
     for round in 1..=options.rounds {
         for lake in &lakes {
             for engine in engines.iter().filter(|engine| engine.can_read(lake)) {
-                let measured = engine.compact(lake, home.path());
+                let reader = options.python.as_deref().filter(|_| round == 1);
+                let measured = engine.compact(lake, home.path(), reader);
                 eprintln!("round {round}: {:<12} {:<20} {}", lake.name, engine.name, measured.brief(lake));
                 table.add(lake, engine, measured);
             }

@@ -7,12 +7,14 @@ cargo bench --bench compact -- [options]
   --rounds N          how often everything is measured (5)
   --rows N            rows of the sensor lake (1000000)
   --only TEXT         only the lakes whose name contains TEXT
-  --tenfold yes       also a sensor lake of ten times the rows
+  --large yes         also ten times the sensors and four times the nested events
+  --gharchive PATH    also this object of the GH Archive
   --baseline PATH     another millrace binary, measured as a peer
-  --python PATH       the Python that has the peers
-  --duckdb SCRIPT     DuckDB's script
-  --polars SCRIPT     Polars' script
-  --chdb SCRIPT       chdb's script";
+  --python PATH       a Python with deltalake, duckdb, polars and chdb: the peers are measured as well
+  --peers NAMES       which of them (duckdb,polars,chdb)";
+
+/// Every peer there is a script for.
+const PEERS: [&str; 3] = ["duckdb", "polars", "chdb"];
 
 /// The options, from the command line.
 #[derive(Debug)]
@@ -23,14 +25,16 @@ pub struct Options {
     pub rows: u64,
     /// What a lake's name has to contain.
     pub only: String,
-    /// Whether there is a sensor lake of ten times the rows.
-    pub tenfold: bool,
+    /// Whether there are large lakes too.
+    pub large: bool,
+    /// An hour of the GH Archive.
+    pub gharchive: Option<PathBuf>,
     /// Another build of this project.
     pub baseline: Option<PathBuf>,
-    /// The Python that has the peers.
-    pub python: PathBuf,
-    /// Peers: name and script.
-    pub peers: Vec<(&'static str, PathBuf)>,
+    /// The Python that has the peers; without it there are none.
+    pub python: Option<PathBuf>,
+    /// The peers' names.
+    pub peers: Vec<String>,
 }
 
 impl Options {
@@ -40,10 +44,11 @@ impl Options {
             rounds: 5,
             rows: 1_000_000,
             only: String::new(),
-            tenfold: false,
+            large: false,
+            gharchive: None,
             baseline: None,
-            python: PathBuf::from("python3"),
-            peers: Vec::new(),
+            python: None,
+            peers: PEERS.map(str::to_owned).to_vec(),
         };
         // Cargo says --bench to every benchmark.
         let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
@@ -63,12 +68,14 @@ impl Options {
             "--rounds" => self.rounds = value.parse().ok().filter(|n| *n > 0)?,
             "--rows" => self.rows = value.parse().ok().filter(|n| *n >= 100)?,
             "--only" => value.clone_into(&mut self.only),
-            "--tenfold" => self.tenfold = value == "yes",
+            "--large" => self.large = value == "yes",
+            "--gharchive" => self.gharchive = Some(PathBuf::from(value)),
             "--baseline" => self.baseline = Some(PathBuf::from(value)),
-            "--python" => self.python = PathBuf::from(value),
-            "--duckdb" => self.peers.push(("DuckDB", PathBuf::from(value))),
-            "--polars" => self.peers.push(("Polars", PathBuf::from(value))),
-            "--chdb" => self.peers.push(("chdb", PathBuf::from(value))),
+            "--python" => self.python = Some(PathBuf::from(value)),
+            "--peers" => {
+                self.peers = value.split(',').map(str::to_owned).collect();
+                return self.peers.iter().all(|name| PEERS.contains(&name.as_str())).then_some(());
+            }
             _ => return None,
         }
         Some(())

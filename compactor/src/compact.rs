@@ -200,7 +200,7 @@ impl Compactor {
             }
             report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
-            report.stages = self.workers.stages.take();
+            report.stages = self.workers.stages.take(report.cpu_us);
             self.passes += u64::from(report.commits > 0);
             self.totals.add(&report);
             outcome.map(|()| report)
@@ -426,6 +426,7 @@ impl Compactor {
         let sequence = manifest.sequence;
         let Some((table, schema)) = &self.target else { return Ok(Attempt::Overtaken) };
         let written = {
+            let _clock = self.workers.stages.writing();
             let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
             let batches = batch.chunks.clone();
             apply::write(log_store, state, Arc::clone(schema), batches, &self.workers, &self.sidecars).await?

@@ -530,6 +530,7 @@ fn compaction(accepted: u64) -> CompactionRecord {
             dedupe_us: 520_000,
             encode_us: 980_000,
             commit_us: 214_000,
+            other_us: 93_000,
         },
     }
 }

@@ -53,7 +53,7 @@ pub struct PassReport {
     pub elapsed_us: u64,
     /// CPU time of the process, microseconds.
     pub cpu_us: u64,
-    /// Where the time went.
+    /// Where `cpu_us` went.
     pub stages: StageTimes,
 }
 
@@ -88,6 +88,7 @@ impl PassReport {
             (&mut self.stages.dedupe_us, later.stages.dedupe_us),
             (&mut self.stages.encode_us, later.stages.encode_us),
             (&mut self.stages.commit_us, later.stages.commit_us),
+            (&mut self.stages.other_us, later.stages.other_us),
         ];
         counts.into_iter().for_each(|(sum, count)| *sum += count);
         count_all(&mut self.quarantined, &later.quarantined);

@@ -36,13 +36,13 @@ impl Workers {
     pub(super) fn start() -> Result<Self, CompactError> {
         let count = thread::available_parallelism().map_or(1, usize::from);
         let (jobs, taken) = channel();
-        let taken = Arc::new(Mutex::new(taken));
+        let (taken, stages) = (Arc::new(Mutex::new(taken)), Arc::<Stages>::default());
         for number in 0..count {
             let taken = Arc::clone(&taken);
             let thread = thread::Builder::new().name(format!("compact-{number}")).spawn(move || work(&taken));
-            thread.map_err(|e| CompactError::Worker(e.to_string()))?;
+            stages.add_worker(&thread.map_err(|e| CompactError::Worker(e.to_string()))?);
         }
-        Ok(Self { jobs, count, stages: Arc::default() })
+        Ok(Self { jobs, count, stages })
     }
 
     /// Has a job done; its processor time counts for `stage`.
@@ -107,8 +107,28 @@ mod tests {
             Ok(())
         };
         workers.run(Stage::Encode, job).await.unwrap();
-        let times = workers.stages.take();
+        let times = workers.stages.take(1_000_000);
         assert!(times.encode_us >= 20_000 && times.dedupe_us == 0, "{times:?}");
-        assert_eq!(workers.stages.take().encode_us, 0, "time is told once");
+        assert_eq!(times.encode_us + times.other_us, 1_000_000, "what no stage counted is told as such");
+        assert_eq!(workers.stages.take(0).encode_us, 0, "time is told once");
+    }
+
+    #[tokio::test]
+    async fn what_other_threads_use_counts_for_what_the_pass_is_at_and_the_workers_part_does_not() {
+        let burn = |us: u64| {
+            let until_us = crate::cpu::thread_cpu_us() + us;
+            while crate::cpu::thread_cpu_us() < until_us {}
+        };
+        let workers = Workers::start().unwrap();
+        let clock = workers.stages.committing();
+        let job = move || {
+            burn(60_000);
+            Ok(())
+        };
+        workers.run(Stage::Encode, job).await.unwrap();
+        tokio::task::spawn_blocking(move || burn(20_000)).await.unwrap();
+        drop(clock);
+        let times = workers.stages.take(0);
+        assert!(times.encode_us >= 60_000 && times.commit_us >= 20_000, "{times:?}");
     }
 }

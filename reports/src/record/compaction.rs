@@ -70,8 +70,7 @@ pub struct CompactionRecord {
     pub stages: StageTimes,
 }
 
-/// Where the compactor's time went, microseconds. What works counts processor time, listing and committing the time that
-/// passed. The stages do not add up to the whole: planning, uploads and the Delta log's own work are in none.
+/// Where the compactor's processor time went, microseconds. Together the stages are the whole of it (`cpu_us`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StageTimes {
     /// Listing the lake.
@@ -84,8 +83,11 @@ pub struct StageTimes {
     pub dedupe_us: u64,
     /// From columns to Parquet.
     pub encode_us: u64,
-    /// Syncing and committing.
+    /// Quarantine, syncing and committing.
     pub commit_us: u64,
+    /// Everything else: opening objects, handing work over, manifests. Zero in records from before it was measured.
+    #[serde(default)]
+    pub other_us: u64,
 }
 
 /// How often a reason for quarantine was met.
