@@ -46,8 +46,10 @@ pub(crate) enum Command {
     },
     /// Only the compaction of a lake into a table.
     Compact(CompactArgs),
-    /// Put the small files of a table together, and say how it lies.
+    /// Put the small files of a table together, or its rows in order, and say how it lies.
     Optimize(OptimizeArgs),
+    /// Write a table as plain Parquet, without a log.
+    Export(ExportArgs),
     /// Delete files of a table that no reader needs.
     Vacuum(VacuumArgs),
     /// What a table's quarantine holds, and bringing it into the table once it can be read.
@@ -170,9 +172,21 @@ pub(crate) struct OptimizeArgs {
     /// How large a file should be. Files under three quarters of it are put together.
     #[arg(long, default_value = "128MiB", value_name = "BYTES")]
     pub(crate) target_size: ByteSize,
+    /// Put the rows of each partition in order of these columns instead, so that files do not overlap.
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub(crate) cluster_by: Vec<String>,
     /// Only say what a run would do.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The table: a folder or an s3:// URL.
+    pub(crate) table: String,
+    /// Where to: a folder that is not there yet, or an s3:// URL under which nothing is.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: String,
 }
 
 #[derive(Debug, Args)]

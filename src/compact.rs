@@ -3,6 +3,7 @@
 use crate::{
     cli::CompactArgs,
     compacting::{self, Compacted},
+    compaction_line,
     failure::Failure,
     findings::{Findings, publish_leg},
     place,
@@ -20,7 +21,10 @@ pub(crate) async fn compact(args: CompactArgs) -> Result<u8, Failure> {
     config.batch_objects = args.batch_objects.unwrap_or(config.batch_objects);
     config.hold_at = args.hold_at;
     let mut compactor = compacting::open(config).await?;
-    compactor.pass(None).await.map_err(|e| Failure::of(&e, e.is_configuration()))?;
+    let shown = compaction_line::start(compactor.progress());
+    let passed = compactor.pass(None).await;
+    shown.stop().await;
+    passed.map_err(|e| Failure::of(&e, e.is_configuration()))?;
     let compacted = Compacted { record: compactor.record(), latency: None, failure: None };
     let findings = Findings { legs: vec!["compact"], target, compacted: Some(compacted), ..Findings::default() };
     publish_leg(findings, &scenario, args.out.as_deref(), started_us)

@@ -6,6 +6,7 @@ mod asking;
 mod cli;
 mod compact;
 mod compacting;
+mod compaction_line;
 mod compare;
 mod conservation;
 mod cost;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
             Command::Merge { folders, out } => merge::merge(&folders, out.as_deref()),
             Command::Compact(args) => compact::compact(args).await,
             Command::Optimize(args) => maintain::optimize(args).await,
+            Command::Export(args) => maintain::export(args).await,
             Command::Vacuum(args) => maintain::vacuum(args).await,
             Command::Quarantine(command) => quarantine::quarantine(command).await,
             Command::Query(args) => query::query(args).await,

@@ -1,16 +1,33 @@
-//! `millrace optimize` and `millrace vacuum`: care for a table between compactions.
+//! `millrace optimize`, `millrace vacuum` and `millrace export`: what is done with a table between compactions.
 
-use millrace_compactor::{Clock, CompactError, Location, compact::maintain, store};
+use millrace_compactor::{
+    Clock, CompactError, Location,
+    compact::{self, maintain},
+    store,
+};
+use millrace_reports::humanize;
 
 use crate::{
-    cli::{OptimizeArgs, VacuumArgs},
+    cli::{ExportArgs, OptimizeArgs, VacuumArgs},
     failure::Failure,
 };
 
 pub(crate) async fn optimize(args: OptimizeArgs) -> Result<u8, Failure> {
     let table = open(&args.table).await?;
-    let report = maintain::optimize(&table, args.target_size.bytes(), args.dry_run, &Clock::system()).await;
+    let (target, dry_run, clock) = (args.target_size.bytes(), args.dry_run, Clock::system());
+    let report = if args.cluster_by.is_empty() {
+        maintain::optimize(&table, target, dry_run, &clock).await
+    } else {
+        maintain::cluster(&table, &args.cluster_by, target, dry_run, &clock).await
+    };
     print!("{}", report.map_err(failure)?);
+    Ok(0)
+}
+
+pub(crate) async fn export(args: ExportArgs) -> Result<u8, Failure> {
+    let done = compact::export(&open(&args.table).await?, &args.to).await.map_err(failure)?;
+    let (rows, files) = (humanize::counted(done.rows, "row", "rows"), humanize::counted(done.files, "file", "files"));
+    println!("{rows} of version {} in {files} ({}) at {}", done.version, humanize::bytes(done.bytes), args.to);
     Ok(0)
 }
 

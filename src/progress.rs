@@ -34,31 +34,42 @@ pub(crate) struct Watched {
 pub(crate) struct ProgressLine(JoinHandle<()>);
 
 impl ProgressLine {
-    /// Starts drawing to stderr.
+    /// Starts drawing a run to stderr.
     pub(crate) fn start(watched: Watched) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self(tokio::spawn(draw(watched, terminal)))
+        let mut rate = Rate::default();
+        Self::drawing(move |elapsed| {
+            let now = watched.load.snapshot(now_us());
+            line(&watched, &now, elapsed, rate.over_a_second(now.accepted))
+        })
+    }
+
+    /// Starts drawing what `line` says after each span of time.
+    pub(crate) fn drawing(line: impl FnMut(Duration) -> String + Send + 'static) -> Self {
+        Self(tokio::spawn(draw(line, is_terminal())))
     }
 
     /// Stops, leaving the terminal on a fresh line.
     pub(crate) async fn stop(self) {
         self.0.abort();
         let _ = self.0.await;
-        if std::io::stderr().is_terminal() {
+        if is_terminal() {
             eprint!("\r\x1b[2K");
         }
     }
 }
 
-async fn draw(watched: Watched, terminal: bool) {
+/// Whether a line can be drawn again in its place.
+fn is_terminal() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+async fn draw(mut line: impl FnMut(Duration) -> String, terminal: bool) {
     let started = Instant::now();
     let mut ticks = tokio::time::interval(if terminal { REDRAW } else { LINE_EVERY });
-    let mut rate = Rate::default();
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let now = watched.load.snapshot(now_us());
-        let line = line(&watched, &now, started.elapsed(), rate.over_a_second(now.accepted));
+        let line = line(started.elapsed());
         if terminal {
             eprint!("\r\x1b[2K{line}");
             let _ = std::io::stderr().flush();

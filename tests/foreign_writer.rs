@@ -99,3 +99,54 @@ fn compactors_an_optimize_and_a_foreign_writer_make_of_one_table_what_they_would
     };
     assert_eq!(without(held), without(expected));
 }
+
+#[test]
+fn a_table_in_order_stays_so_with_a_foreign_writer_and_comes_out_as_plain_parquet() {
+    let home = tempfile::tempdir().unwrap();
+    let (scenario, lake_folder, table) =
+        (home.path().join("s.toml"), home.path().join("lake"), home.path().join("table"));
+    fs::write(&scenario, SCENARIO).unwrap();
+    for object in 0..4_u64 {
+        let line = |line: u64| {
+            let (seq, city) = ((line * 4 + object) * 50, ["Hull", "York"][usize::from(line % 2 == 1)]);
+            json!({"id": format!("id{seq}"), "seq": seq, "city": city, "at": "2025-01-01T00:00:00Z"}).to_string() + "\n"
+        };
+        lake::object(&lake_folder, &format!("{object}.gz"), (0..10_000).map(line).collect::<String>().as_bytes());
+    }
+    let mut compact = millrace();
+    compact.arg("compact").arg(&scenario).arg("--lake").arg(&lake_folder).arg("--table").arg(&table);
+    expect_exit(compact.args(["--batch-objects", "1"]), 0);
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let out = home.path().join("plain");
+    let arguments = [text(&table), env!("CARGO_BIN_EXE_millrace").to_owned(), text(&out)];
+    let found = ask("clustered.py", &arguments.each_ref().map(String::as_str));
+    println!("{found:#}");
+    let lines = |step: &str, key: &str| -> Vec<String> {
+        let lines = found[step][key].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned());
+        lines.filter(|line| line.starts_with("plan: ")).collect()
+    };
+    for step in ["first", "second"] {
+        assert_eq!((&found[step]["same"], &found[step]["idle"]), (&json!(true), &json!(true)), "{step}");
+        assert!(found[step]["before"]["overlaps"].as_u64().unwrap() > 0, "{step}");
+        assert_eq!(found[step]["after"]["overlaps"], 0, "{step}");
+        assert!(!lines(step, "dry").is_empty());
+        assert_eq!((lines(step, "run"), lines(step, "again")), (lines(step, "dry"), vec![]), "{step}");
+    }
+    // The partition in which the foreign writer was not is left alone.
+    assert_eq!((lines("first", "run").len(), lines("second", "run").len()), (2, 1));
+    assert!(found["first"]["after"]["files"].as_u64().unwrap() > 4, "files of the target size");
+    assert_eq!((&found["export_same"], &found["export_columns"]), (&json!(true), &json!(true)));
+    assert!(found["export"].as_str().unwrap().starts_with("40,400 rows of version"), "{}", found["export"]);
+    let mark: Value = serde_json::from_slice(&fs::read(out.join("_SUCCESS")).unwrap()).unwrap();
+    assert_eq!(mark["rows"], 40_400);
+
+    let mut export = millrace();
+    let (_, there) = expect_exit(export.arg("export").arg(&table).arg("--to").arg(&out), 2);
+    assert!(there.contains("is there already"), "{there}");
+    let cluster = |columns: &str| {
+        let (_, error) = expect_exit(millrace().arg("optimize").arg(&table).args(["--cluster-by", columns]), 2);
+        error
+    };
+    assert!(cluster("sequence").contains("there is no such column; there are "), "{}", cluster("sequence"));
+    assert!(cluster("city").contains("partitioned by it") && cluster("seq,seq").contains("there twice"));
+}

@@ -17,11 +17,7 @@
 //! ([`CompactorConfig::batch_bytes`]), the objects being decoded ahead (one a core), sixteen bytes for every object ever
 //! taken, and one open Parquet writer.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use deltalake::protocol::{DeltaOperation, SaveMode};
@@ -43,13 +39,17 @@ use crate::{
 mod apply;
 mod batch;
 mod config;
+mod conform;
 pub(crate) mod discover;
 mod encoding;
 mod evolve;
 mod existing;
+mod export;
 mod keys;
+mod long;
 pub mod maintain;
 mod manifest;
+mod progress;
 pub mod quarantine;
 mod recover;
 mod replay;
@@ -63,8 +63,10 @@ mod workers;
 mod write;
 
 pub use config::{CompactorConfig, FailPoint, HoldAt};
+pub use export::{Exported, export};
+pub use progress::{Progress, Snapshot};
 pub use replay::ReplayReport;
-pub use report::{PassReport, Progress};
+pub use report::PassReport;
 pub use table::APPLICATION;
 
 use apply::Written;
@@ -72,7 +74,6 @@ use batch::{Batch, Reader, Want};
 use discover::Discovery;
 use keys::Sidecars;
 use manifest::{Manifest, Object};
-use report::count_all;
 use seen::Seen;
 use table::{Committed, Table};
 use workers::Workers;
@@ -265,7 +266,7 @@ impl Compactor {
     }
 
     /// An object of the lake; `None` when it is gone.
-    async fn fetch(&self, object: &Object) -> Result<Option<Bytes>, CompactError> {
+    pub(in crate::compact) async fn fetch(&self, object: &Object) -> Result<Option<Bytes>, CompactError> {
         let path = self.config.lake.path(&object.key);
         let found = match self.config.lake.store.get(&path).await {
             Ok(found) => found,
@@ -292,10 +293,12 @@ impl Compactor {
         let Some(schema) = self.schema() else { return Ok(true) };
         let reader = Reader::new(&self.config.lake, &schema, &self.workers);
         let mut discovery = self.discovery();
+        self.progress.listing();
         loop {
             let clock = self.workers.stages.listing();
             let window = discovery.next(&self.lake_id, &self.seen).await?;
             drop(clock);
+            self.progress.found(&window, discovery.is_at_end);
             report.error_objects = discovery.error_objects;
             report.skipped_objects = discovery.skipped_objects;
             if window.is_empty() {
@@ -308,6 +311,7 @@ impl Compactor {
                     report.unread += 1;
                     continue;
                 };
+                self.progress.read(decoded.object().size, decoded.raw_bytes());
                 if Self::may_add(&schema, decoded.unknown_fields())
                     && let Some(records) = self.fetch(decoded.object()).await?
                 {
@@ -397,24 +401,8 @@ impl Compactor {
                 recorder.record(due_us, now_us, i64::try_from(latency_us).unwrap_or(i64::MAX), 1);
             }
         }
-        let rows = u64::try_from(written.gained).unwrap_or(0);
-        self.progress.advance(batch.objects.len() as u64, batch.lines, rows);
-        let mut reasons = BTreeMap::new();
-        for piece in &batch.bad {
-            *reasons.entry(piece.reason.name().to_owned()).or_default() += 1;
-        }
-        report.commits += 1;
-        report.objects += batch.objects.len() as u64;
-        report.object_bytes += batch.object_bytes();
-        report.raw_bytes += batch.raw_bytes;
-        report.lines += batch.lines;
-        report.rows += rows;
-        report.duplicates += written.duplicates;
-        report.files_added += written.added.len() as u64;
-        report.file_bytes += written.file_bytes();
-        report.files_removed += written.removed.len() as u64;
-        count_all(&mut report.quarantined, &reasons);
-        count_all(&mut report.unknown, &batch.unknown);
+        self.progress.committed(&batch, &written);
+        report.commit(&batch, &written);
         self.stop_at(FailPoint::AfterCommit).await?;
         self.seen.roll(&self.config.table, sequence).await?;
         self.stop_at(FailPoint::AfterSeen).await?;

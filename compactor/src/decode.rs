@@ -24,7 +24,8 @@ mod tests;
 mod time;
 
 pub use bad::{BadLine, RAW_LIMIT, Reason};
-pub(crate) use time::timestamp_us;
+pub(crate) use path::values as path_values;
+pub(crate) use time::{shaped_us, timestamp_us};
 
 use crate::{cpu::thread_cpu_us, error::CompactError, schema::TableSchema};
 use bad::Place;
@@ -344,7 +345,7 @@ impl Decoder {
             Some(Reason::WrongType { column: name(column) })
         } else if let Err(column) = self.columns.agree_with_path() {
             Some(Reason::PathConflict { column: name(column) })
-        } else if self.schema.read().new_columns == NewColumns::Quarantine {
+        } else if self.lines.is_none() && self.schema.read().new_columns == NewColumns::Quarantine {
             self.columns.first_unknown().map(|field| Reason::NewColumn { column: field.to_owned() })
         } else {
             None

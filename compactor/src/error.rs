@@ -158,6 +158,25 @@ pub enum CompactError {
     /// Rows could not be put together.
     #[error("rows could not be put together: {0}")]
     Arrow(#[from] ArrowError),
+    /// Rows could not be put in order.
+    #[error("rows could not be put in order: {0}")]
+    Sort(Box<datafusion::error::DataFusionError>),
+    /// Rows cannot lie in order of this column.
+    #[error("{table} cannot be clustered by {column:?}: {reason}")]
+    Cluster {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Why not, and what to write instead.
+        reason: String,
+    },
+    /// There is something where an export is to go.
+    #[error("{place} is there already; export to a place of its own, or remove it first")]
+    ExportThere {
+        /// The place.
+        place: String,
+    },
     /// A manifest cannot be understood.
     #[error("{path} is not a manifest this version understands: {reason}")]
     Manifest {
@@ -247,6 +266,12 @@ pub enum CompactError {
     Stopped(crate::compact::FailPoint),
 }
 
+impl From<datafusion::error::DataFusionError> for CompactError {
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        Self::Sort(Box::new(error))
+    }
+}
+
 impl CompactError {
     /// Whether the scenario or the command line is at fault (exit 2), and not the environment (exit 3).
     #[must_use]
@@ -257,6 +282,8 @@ impl CompactError {
             | Self::OtherSchema { .. }
             | Self::OtherRules { .. }
             | Self::NoTable { .. }
+            | Self::Cluster { .. }
+            | Self::ExportThere { .. }
             | Self::ShortRetention { .. } => true,
             _ => false,
         }

@@ -7,7 +7,7 @@ use std::{
 
 use arrow::datatypes::{DataType, Field};
 use bytes::Bytes;
-use millrace_scenarios::{ColumnType, Nested, Table};
+use millrace_scenarios::{ColumnType, Nested, Reading, Table};
 use serde_json::{Map, Value};
 use tracing::warn;
 
@@ -89,22 +89,54 @@ impl Shape {
                 if members.is_empty() || !members.keys().all(|name| names.insert(name.to_lowercase())) {
                     return None;
                 }
-                let any = HashMap::from([(ANY_KEY.to_owned(), "true".to_owned())]);
-                let field = |(name, shape): (&String, &Self)| match shape.arrow() {
-                    Some(kind) => Field::new(name, kind, true),
-                    None => Field::new(name, DataType::Utf8, true).with_metadata(any.clone()),
-                };
-                Some(DataType::Struct(members.iter().map(field).collect()))
+                Some(DataType::Struct(members.iter().map(|(name, shape)| shape.member(name)).collect()))
             }
             Self::Nothing | Self::Any => None,
         }
     }
 
+    /// The member of a struct that holds this.
+    fn member(&self, name: &str) -> Field {
+        let any = || HashMap::from([(ANY_KEY.to_owned(), "true".to_owned())]);
+        match self.arrow() {
+            Some(kind) => Field::new(name, kind, true),
+            None => Field::new(name, DataType::Utf8, true).with_metadata(any()),
+        }
+    }
+
+    /// A struct or list of this type with the members besides that this has and the type has not; `None` when there is
+    /// none. A member that was only null, or whose name differs from another's in case only, is none.
+    fn widened(&self, kind: &DataType) -> Option<DataType> {
+        match (kind, self) {
+            (DataType::List(item), Self::List(shape)) => {
+                let wider = shape.widened(item.data_type())?;
+                Some(DataType::List(Arc::new(item.as_ref().clone().with_data_type(wider))))
+            }
+            (DataType::Struct(fields), Self::Struct(members)) => {
+                let wider = |field: &Arc<Field>| members.get(field.name())?.widened(field.data_type());
+                let known = fields.iter().map(|field| match wider(field) {
+                    Some(kind) => (Arc::new(field.as_ref().clone().with_data_type(kind)), true),
+                    None => (Arc::clone(field), false),
+                });
+                let (mut all, changed): (Vec<_>, Vec<bool>) = known.unzip();
+                let mut names: BTreeSet<String> = fields.iter().map(|field| field.name().to_lowercase()).collect();
+                let new = members.iter().filter(|(name, shape)| {
+                    **shape != Self::Nothing && names.len() < MEMBERS && names.insert(name.to_lowercase())
+                });
+                all.extend(new.map(|(name, shape)| Arc::new(shape.member(name))));
+                (all.len() > fields.len() || changed.contains(&true)).then(|| DataType::Struct(all.into()))
+            }
+            _ => None,
+        }
+    }
+
     /// The column that holds this; `None` while nothing but null was seen.
-    fn column(&self, name: &str, nested: Nested) -> Option<Column> {
-        let name = name.to_owned();
+    fn column(&self, name: &str, read: &Reading) -> Option<Column> {
+        let is_time = read.timestamps.contains_key(name);
+        let (name, nested) = (name.to_owned(), read.nested);
         let any = |nested| Column { name: String::new(), kind: ColumnType::String, any: true, nested };
         Some(match self {
+            _ if is_time => Column::plain(name, ColumnType::Timestamp),
             Self::Nothing => return None,
             Self::Is(kind) => Column::plain(name, *kind),
             Self::List(_) | Self::Struct(_) if nested == Nested::Struct => Column { name, ..any(self.arrow()) },
@@ -113,14 +145,20 @@ impl Shape {
     }
 }
 
-/// The columns that fields of an object ask for beyond those that there are, from all of its records. A field that was
-/// only null, or whose name differs from a column's in case only, asks for none.
+/// The columns that fields of an object ask for beyond those that there are, from all of its records, and those that
+/// have to grow to hold what is inside theirs. A field that was only null, or whose name differs from a column's in case
+/// only, asks for none.
 pub(crate) fn new_columns(bytes: Bytes, schema: &TableSchema) -> Vec<Column> {
     let mut inference = Inference::default();
     text_of(bytes, &mut |text| inference.read(text, usize::MAX));
     let mut names: BTreeSet<String> = schema.arrow_table().fields().iter().map(|f| f.name().to_lowercase()).collect();
     let fields = inference.fields.iter().filter(|(name, _)| names.insert(name.to_lowercase()));
-    fields.filter_map(|(name, shape)| shape.column(name, schema.read().nested)).collect()
+    let new = fields.filter_map(|(name, shape)| shape.column(name, schema.read()));
+    let grown = schema.columns().iter().filter_map(|column| {
+        let wider = inference.fields.get(&column.name)?.widened(column.nested.as_ref()?)?;
+        Some(Column { nested: Some(wider), ..column.clone() })
+    });
+    new.chain(grown).collect()
 }
 
 /// Looks at objects until it has seen enough.
@@ -189,8 +227,8 @@ impl Inference {
                 continue;
             }
             // What is only null may turn out to be anything.
-            let column = shape.column(name, table.read.nested);
-            columns.extend(column.or_else(|| Shape::Any.column(name, table.read.nested)));
+            let column = shape.column(name, &table.read);
+            columns.extend(column.or_else(|| Shape::Any.column(name, &table.read)));
         }
         for name in &table.read.path_columns {
             if names.insert(name.to_lowercase()) {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use deltalake::DeltaTableError;
 use futures::future::BoxFuture;
 use millrace_reports::record::{Engine, Layout, Measurement, PriceSheet, QueryRecord};
-use millrace_scenarios::{Query, Table};
+use millrace_scenarios::{Query, RecordFormat, Table};
 
 use crate::{
     CompactError, Location, TableSchema,
@@ -176,7 +176,8 @@ async fn measure(
 fn lake(place: Location, sources: &QuerySources<'_>) -> Lake {
     let error_prefix = plain_prefix(sources.error_prefix).to_owned();
     let quarantine = sources.table.sibling(quarantine::SUFFIX).ok().map(|quarantine| quarantine.root);
-    Lake { place, error_prefix, not_lake: quarantine.into_iter().chain([sources.table.root.clone()]).collect() }
+    let lines = sources.spec.read.format != RecordFormat::Json;
+    Lake { place, error_prefix, lines, not_lake: quarantine.into_iter().chain([sources.table.root.clone()]).collect() }
 }
 
 /// Whether every measurement has an answer and all answers are one.

@@ -52,6 +52,7 @@ pub struct TableSchema {
     derive: Vec<Derive>,
     partition_by: Vec<String>,
     dedup: Option<Dedup>,
+    bloom_filter: Vec<String>,
     read: Reading,
     decoded: SchemaRef,
     table: SchemaRef,
@@ -156,6 +157,12 @@ impl TableSchema {
                 fields.push(field(&aggregate.name, kind));
             }
         }
+        for name in &table.bloom_filter {
+            let is_in_files = |field: &Field| field.name() == name && !field.data_type().is_nested();
+            if !fields.iter().any(is_in_files) || table.partition_by.contains(name) {
+                return Err(refuse(format!("bloom_filter: {name:?} is no column of plain values in the files")));
+            }
+        }
         // Delta tells names apart without regard to case.
         let mut seen = BTreeSet::new();
         if let Some(twice) = fields.iter().find(|f| !seen.insert(f.name().to_lowercase())) {
@@ -168,6 +175,7 @@ impl TableSchema {
             derive: table.derive.clone(),
             partition_by: table.partition_by.clone(),
             dedup: table.dedup.clone(),
+            bloom_filter: table.bloom_filter.clone(),
             read: table.read.clone(),
             decoded,
             table: Arc::new(Schema::new(fields)),
@@ -255,6 +263,12 @@ impl TableSchema {
     #[must_use]
     pub const fn dedup(&self) -> Option<&Dedup> {
         self.dedup.as_ref()
+    }
+
+    /// Columns whose data files get a bloom filter.
+    #[must_use]
+    pub fn bloom_filter(&self) -> &[String] {
+        &self.bloom_filter
     }
 
     /// How objects are read.

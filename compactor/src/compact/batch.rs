@@ -53,6 +53,11 @@ impl Decoded {
         self.unknown.keys()
     }
 
+    /// Bytes of its text.
+    pub(super) const fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+
     pub(super) const fn object(&self) -> &Object {
         &self.object
     }

@@ -47,7 +47,7 @@ pub(crate) fn classify(key: &str, error_prefix: &str) -> Class {
 }
 
 /// Whether a name is one that lines of fields have.
-fn is_of_lines(key: &str) -> bool {
+pub(crate) fn is_of_lines(key: &str) -> bool {
     matches!(key.rsplit_once('.'), Some((_, "csv" | "tsv" | "txt" | "log")))
 }
 
@@ -74,6 +74,8 @@ pub(super) struct Discovery {
     pub(super) error_objects: u64,
     /// Objects of a kind that is not read.
     pub(super) skipped_objects: u64,
+    /// Whether the whole lake is listed.
+    pub(super) is_at_end: bool,
 }
 
 impl Discovery {
@@ -93,6 +95,7 @@ impl Discovery {
             list,
             error_objects: 0,
             skipped_objects: 0,
+            is_at_end: false,
         }
     }
 
@@ -114,6 +117,7 @@ impl Discovery {
                 window.push(object);
             }
         }
+        self.is_at_end = window.len() < WINDOW;
         window.sort_unstable();
         Ok(window)
     }

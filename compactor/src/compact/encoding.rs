@@ -18,10 +18,17 @@ use crate::dedupe::hash_column;
 /// Rows looked at to choose.
 const SAMPLE_ROWS: usize = 2_048;
 
-/// Writer properties for files of rows like these.
-pub(super) fn properties(sample: &RecordBatch) -> WriterProperties {
+/// How often a bloom filter may say that a value is there which is not.
+const FALSE_POSITIVES: f64 = 0.01;
+
+/// Writer properties for files of rows like these, with bloom filters of some columns. A filter is as large as the values
+/// that come to it need.
+pub(super) fn properties(sample: &RecordBatch, bloom_filters: &[String]) -> WriterProperties {
     let level = ZstdLevel::try_new(1).unwrap_or_default();
     let mut builder = WriterProperties::builder().set_compression(Compression::ZSTD(level));
+    for name in bloom_filters {
+        builder = builder.set_column_bloom_filter_fpp(ColumnPath::new(vec![name.clone()]), FALSE_POSITIVES);
+    }
     let sample = sample.slice(0, sample.num_rows().min(SAMPLE_ROWS));
     for (field, column) in sample.schema().fields().iter().zip(sample.columns()) {
         let path = ColumnPath::new(vec![field.name().clone()]);
@@ -62,7 +69,7 @@ mod tests {
             ("seq", Arc::new((0..1_000).map(Some).collect::<Int64Array>())),
             ("code", Arc::new((0..1_000).map(|k| Some(k % 3 * 1_000_000)).collect::<Int64Array>())),
         ];
-        let properties = properties(&RecordBatch::try_from_iter(columns).unwrap());
+        let properties = properties(&RecordBatch::try_from_iter(columns).unwrap(), &["id".to_owned()]);
         let chosen = |name: &str| {
             let path = ColumnPath::new(vec![name.to_owned()]);
             (properties.dictionary_enabled(&path), properties.encoding(&path))
@@ -73,6 +80,8 @@ mod tests {
         for name in ["kind", "level", "code"] {
             assert_eq!(chosen(name), (true, None), "{name}");
         }
+        let filter = |name: &str| properties.bloom_filter_properties(&ColumnPath::new(vec![name.to_owned()])).is_some();
+        assert_eq!(["id", "kind"].map(filter), [true, false]);
     }
 
     #[test]
@@ -82,7 +91,9 @@ mod tests {
         );
         let batch = RecordBatch::try_from_iter([("parts", Arc::new(parts) as ArrayRef)]).unwrap();
         for batch in [batch.clone(), batch.slice(0, 0)] {
-            assert!(properties(&batch).dictionary_enabled(&ColumnPath::new(vec!["parts".to_owned(), "a".to_owned()])));
+            assert!(
+                properties(&batch, &[]).dictionary_enabled(&ColumnPath::new(vec!["parts".to_owned(), "a".to_owned()]))
+            );
         }
     }
 }

@@ -13,7 +13,7 @@ use arrow::{
 };
 use bytes::Bytes;
 use deltalake::{datafile::writer::DeltaWriter, kernel::Remove, table::state::DeltaTableState};
-use futures::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture, stream::BoxStream};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::{
     arrow::{
@@ -27,6 +27,7 @@ use parquet::{
 use serde_json::{Map, Value};
 
 use super::{
+    conform::conformed,
     keys::{Keyed, Reference},
     write::TableWriter,
 };
@@ -210,6 +211,26 @@ impl TableReader {
         Self { store, schema, partition_by: partition_by.to_vec() }
     }
 
+    /// The table's columns.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The file's rows as they are.
+    pub(super) fn stream(
+        self: Arc<Self>,
+        file: Arc<DataFile>,
+    ) -> BoxStream<'static, Result<RecordBatch, CompactError>> {
+        let opened = async move {
+            let stream = self.open(&file, None).await?;
+            Ok(stream.map(move |read| {
+                let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
+                self.conform(&file, None, &read)
+            }))
+        };
+        opened.try_flatten_stream().boxed()
+    }
+
     async fn open(
         &self,
         file: &DataFile,
@@ -249,7 +270,7 @@ impl TableReader {
                 }
             } else {
                 match read.column_by_name(field.name()) {
-                    Some(column) => cast(column, kind)?,
+                    Some(column) => conformed(column, kind)?,
                     None => new_null_array(kind, rows),
                 }
             });
@@ -268,6 +289,16 @@ impl TableReader {
             first_row += read.num_rows() as u64;
         }
         Ok(())
+    }
+
+    /// The columns that have a bloom filter in the file.
+    pub(super) async fn bloom_filters(&self, file: &DataFile) -> Result<Vec<String>, CompactError> {
+        let refuse = |source| CompactError::Parquet { path: file.path.to_string(), source };
+        let mut reader = FileReader { store: Arc::clone(&self.store), path: file.path.clone(), size: file.size };
+        let metadata = reader.get_metadata(None).await.map_err(refuse)?;
+        let columns = metadata.row_groups().first().map(|group| group.columns()).unwrap_or_default();
+        let with_filter = columns.iter().filter(|column| column.bloom_filter_offset().is_some());
+        Ok(with_filter.map(|column| column.column_path().string()).collect())
     }
 
     /// Writes the file's rows as they are; returns how many. The hashes of their keys are added to `hashes`.

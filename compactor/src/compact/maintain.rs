@@ -5,15 +5,17 @@
 //! takes out is still in the table, and afterwards the table is read again to see that it came out so. A compactor, or
 //! any other writer that commits by version, may work at the same time: whoever comes second prepares anew.
 
+mod cluster;
 mod layout;
 mod lease;
 mod optimize;
 mod plan;
+mod sort;
 mod vacuum;
 
 pub use layout::Layout;
 pub use lease::Held;
-pub use optimize::{OptimizeReport, Optimized, optimize};
+pub use optimize::{OptimizeReport, Optimized, cluster, optimize};
 pub use plan::{Group, Plan};
 pub use vacuum::{VacuumReport, vacuum};
 

@@ -1,8 +1,10 @@
 //! The manifest of one commit: which objects it takes. It is written, once and for good, before anything else of the
 //! commit exists, so that whoever finds it unfinished can do exactly the same again.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use millrace_scenarios::{Dedup, Derive};
+use millrace_scenarios::{Dedup, Derive, TimeShape};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -40,11 +42,23 @@ pub(super) struct Object {
 struct Rules {
     derive: Vec<Derive>,
     dedup: Option<Dedup>,
+    /// How timestamps were written. Absent in manifests that are older than this field.
+    #[serde(default)]
+    timestamps: BTreeMap<String, TimeShape>,
 }
 
 impl Rules {
     fn of(schema: &TableSchema) -> Self {
-        Self { derive: schema.derive().to_vec(), dedup: schema.dedup().cloned() }
+        let timestamps = schema.read().timestamps.clone();
+        Self { derive: schema.derive().to_vec(), dedup: schema.dedup().cloned(), timestamps }
+    }
+
+    /// A column whose texts were read in one shape and would be in another. A shape that is new to a column only takes in
+    /// what was kept aside before.
+    fn other_shape<'a>(&'a self, now: &Self) -> Option<&'a String> {
+        let is_other =
+            |(name, shape): &(&String, &TimeShape)| now.timestamps.get(*name).is_some_and(|now| now != *shape);
+        self.timestamps.iter().find(is_other).map(|(name, _)| name)
     }
 }
 
@@ -82,6 +96,12 @@ impl Manifest {
             format!("dedup was {} and is {}", json(&then.dedup), json(&now.dedup))
         } else if then.derive != now.derive {
             format!("derive was {} and is {}", json(&then.derive), json(&now.derive))
+        } else if let Some(name) = then.other_shape(&now) {
+            format!(
+                "timestamps of {name} were {} and are {}",
+                json(&then.timestamps[name]),
+                json(&now.timestamps[name])
+            )
         } else {
             return Ok(());
         };

@@ -238,6 +238,11 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// Whether it is a part of the object as it lies in the lake, and not of its text.
+    pub(super) fn is_of_stored_bytes(&self) -> bool {
+        matches!(self.reason.as_str(), "corrupt_gzip" | "not_gzip" | "other_header")
+    }
+
     /// Its name among all pieces, under which a replay takes it: it tells of one object no two pieces alike.
     pub(super) fn key(&self) -> String {
         format!("{}@{}:{}", self.object, self.offset, self.reason)

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use super::{
     Compactor,
     batch::{Batch, Decoded, Reader},
+    long::Source,
     manifest::{Manifest, Object},
     quarantine::{self, Piece},
     report::PassReport,
@@ -29,7 +30,7 @@ pub struct ReplayReport {
     pub pass: PassReport,
     /// Pieces that are still no records.
     pub bad: u64,
-    /// Pieces that were too long to be kept whole, of which a part says nothing.
+    /// Pieces that were too long to be kept whole, and that their objects hold no more or that no record is as long as.
     pub cut: u64,
     /// Pieces that an earlier replay took.
     pub replayed: u64,
@@ -77,16 +78,18 @@ impl Compactor {
         quarantine::read(&self.quarantine, &mut |piece, raw| {
             if seen.contains(&lake, &piece.key()) {
                 report.replayed += 1;
-            } else if piece.length > raw.len() as u64 {
-                report.cut += 1;
             } else {
-                waiting.insert(piece.key(), raw);
+                waiting.insert(piece.key(), Source::of(piece, raw));
             }
         })
         .await?;
         let reader = self.piece_reader(&schema);
         let mut batch = Batch::default();
-        for (key, raw) in waiting {
+        for (key, source) in waiting {
+            let Some(raw) = self.whole(source).await? else {
+                report.cut += 1;
+                continue;
+            };
             let decoded = decode(&reader, key, raw.clone())?;
             if !decoded.is_clean() {
                 report.bad += 1;
@@ -117,14 +120,18 @@ impl Compactor {
         quarantine::read(&self.quarantine, &mut |piece, bytes| {
             let key = piece.key();
             if named.contains(key.as_str()) {
-                raw.insert(key, bytes);
+                raw.insert(key, Source::of(piece, bytes));
             }
         })
         .await?;
         let reader = self.piece_reader(schema);
         let (mut batch, mut lost) = (Batch::default(), Vec::new());
         for object in &manifest.objects {
-            match raw.remove(&object.key).filter(|bytes| bytes.len() as u64 == object.size) {
+            let bytes = match raw.remove(&object.key) {
+                Some(source) => self.whole(source).await?,
+                None => None,
+            };
+            match bytes.filter(|bytes| bytes.len() as u64 == object.size) {
                 Some(bytes) => batch.push(decode(&reader, object.key.clone(), bytes)?),
                 None => lost.push(object.key.clone()),
             }

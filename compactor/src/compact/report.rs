@@ -1,11 +1,10 @@
 //! What passes did, counted.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::collections::BTreeMap;
 
 use millrace_reports::record::{CompactionRecord, QuarantineReason, StageTimes, UnknownField};
+
+use super::{apply::Written, batch::Batch};
 
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +61,24 @@ impl PassReport {
     #[must_use]
     pub fn quarantined_lines(&self) -> u64 {
         self.quarantined.values().sum()
+    }
+
+    /// Adds a commit that was made.
+    pub(super) fn commit(&mut self, batch: &Batch, written: &Written) {
+        self.commits += 1;
+        self.objects += batch.objects.len() as u64;
+        self.object_bytes += batch.object_bytes();
+        self.raw_bytes += batch.raw_bytes;
+        self.lines += batch.lines;
+        self.rows += u64::try_from(written.gained).unwrap_or(0);
+        self.duplicates += written.duplicates;
+        self.files_added += written.added.len() as u64;
+        self.file_bytes += written.file_bytes();
+        self.files_removed += written.removed.len() as u64;
+        for piece in &batch.bad {
+            *self.quarantined.entry(piece.reason.name().to_owned()).or_default() += 1;
+        }
+        count_all(&mut self.unknown, &batch.unknown);
     }
 
     /// Adds what a later pass did; states (version, rows in the table, objects left out) are the later ones.
@@ -127,42 +144,8 @@ impl PassReport {
     }
 }
 
-pub(super) fn count_all(sums: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>) {
+fn count_all(sums: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>) {
     for (name, count) in counts {
         *sums.entry(name.clone()).or_default() += count;
-    }
-}
-
-/// How far the compactor is, for a live display; may be read while a pass runs.
-#[derive(Debug, Default)]
-pub struct Progress {
-    objects: AtomicU64,
-    lines: AtomicU64,
-    rows: AtomicU64,
-}
-
-impl Progress {
-    pub(super) fn advance(&self, objects: u64, lines: u64, rows: u64) {
-        self.objects.fetch_add(objects, Ordering::Relaxed);
-        self.lines.fetch_add(lines, Ordering::Relaxed);
-        self.rows.fetch_add(rows, Ordering::Relaxed);
-    }
-
-    /// Objects compacted.
-    #[must_use]
-    pub fn objects(&self) -> u64 {
-        self.objects.load(Ordering::Relaxed)
-    }
-
-    /// Rows and bad pieces read from them.
-    #[must_use]
-    pub fn lines(&self) -> u64 {
-        self.lines.load(Ordering::Relaxed)
-    }
-
-    /// Rows that the table gained.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
     }
 }

@@ -108,6 +108,8 @@ pub(super) struct TableWriter {
     config: WriterConfig,
     /// The columns in the files: partition columns are in their paths.
     in_files: SchemaRef,
+    /// Columns that get a bloom filter.
+    bloom_filters: Vec<String>,
 }
 
 impl TableWriter {
@@ -129,19 +131,31 @@ impl TableWriter {
         let config = WriterConfig::new(
             schema,
             partition_by.clone(),
-            Some(properties(&RecordBatch::new_empty(Arc::clone(&in_files)))),
+            None,
             NonZeroU64::new(target_bytes),
             Some(ENCODE_ROWS),
             table.num_indexed_cols(),
             None,
         );
         let url = log_store.root_url().to_string();
-        Self { log_store: Arc::clone(log_store), url, partition_by, config, in_files }
+        Self { log_store: Arc::clone(log_store), url, partition_by, config, in_files, bloom_filters: Vec::new() }
+    }
+
+    /// The same, with bloom filters of these columns.
+    pub(super) fn with_bloom_filters(mut self, columns: Vec<String>) -> Self {
+        self.bloom_filters = columns;
+        self
     }
 
     /// A writer for one or more files; all its rows should be of one partition.
     pub(super) fn file(&self) -> DeltaWriter {
-        DeltaWriter::new(self.log_store.object_store(None), self.config.clone())
+        self.file_like(&RecordBatch::new_empty(Arc::clone(&self.in_files)))
+    }
+
+    /// The same, for rows like these.
+    pub(super) fn file_like(&self, sample: &RecordBatch) -> DeltaWriter {
+        let writer = DeltaWriter::new(self.log_store.object_store(None), self.config.clone());
+        writer.with_writer_properties(properties(sample, &self.bloom_filters))
     }
 
     /// Writes the rows with these numbers.
@@ -175,7 +189,7 @@ impl TableWriter {
         for (number, slice) in rows.chunks(SLICE_ROWS).enumerate() {
             let slice = source.rows(slice, &self.in_files)?;
             if number == 0 {
-                writer = writer.with_writer_properties(properties(&slice));
+                writer = self.file_like(&slice);
             }
             writer.write_partition(slice, &values).await.map_err(|e| CompactError::delta(&self.url, e))?;
         }

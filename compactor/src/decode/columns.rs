@@ -12,9 +12,9 @@ use arrow::{
     buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     error::ArrowError,
 };
-use millrace_scenarios::ColumnType;
+use millrace_scenarios::{ColumnType, TimeShape, stamp::is_stamp};
 
-use super::{json::EXACT, nested::Tree, time::timestamp_us};
+use super::{json::EXACT, nested::Tree, time::shaped_us};
 use crate::schema::TableSchema;
 
 /// Names of unknown fields told apart; the rest is counted under [`OTHER_FIELDS`], so that memory stays bounded.
@@ -58,6 +58,8 @@ struct Column {
     kind: ColumnType,
     any: bool,
     nested: Option<DataType>,
+    /// How its timestamps are written, where that is not ISO-8601 alone.
+    shape: Option<TimeShape>,
     values: Values,
     /// Which values are there; not kept before the first null.
     valid: Option<BooleanBufferBuilder>,
@@ -72,7 +74,7 @@ impl Column {
             (ColumnType::Number, _) => Values::Number(Vec::new()),
             (ColumnType::Boolean, _) => Values::Boolean(BooleanBufferBuilder::new(0)),
         };
-        Self { name, kind, any, nested, values, valid: None }
+        Self { name, kind, any, nested, shape: None, values, valid: None }
     }
 
     fn len(&self) -> usize {
@@ -89,6 +91,7 @@ impl Column {
     fn like(&self) -> Self {
         let rows = self.len();
         let mut fresh = Self::new(self.name.clone(), self.kind, self.any, self.nested.clone());
+        fresh.shape = self.shape;
         match (&mut fresh.values, &self.values) {
             (Values::Text { bytes, ends }, Values::Text { bytes: held, .. }) => {
                 ends.reserve(rows);
@@ -230,8 +233,11 @@ pub(super) struct Columns {
 
 impl Columns {
     pub(super) fn new(schema: &TableSchema) -> Self {
-        let columns: Vec<_> =
-            schema.columns().iter().map(|c| Column::new(c.name.clone(), c.kind, c.any, c.nested.clone())).collect();
+        let made = |c: &crate::schema::Column| Column {
+            shape: schema.read().timestamps.get(&c.name).copied(),
+            ..Column::new(c.name.clone(), c.kind, c.any, c.nested.clone())
+        };
+        let columns = schema.columns().iter().map(made).collect();
         let slot = |(index, column): (usize, &crate::schema::Column)| {
             (column.name.as_bytes().to_owned().into_boxed_slice(), Slot::Column(index))
         };
@@ -315,6 +321,12 @@ impl Columns {
         }
     }
 
+    /// Sets a timestamp from its text, or from the text of a number; false when it is none.
+    pub(super) fn set_time(&mut self, column: usize, text: &[u8]) -> bool {
+        let us = shaped_us(text, self.columns[column].shape);
+        us.map(|us| self.set_whole(column, us)).is_some()
+    }
+
     /// Sets an integer or a timestamp.
     pub(super) fn set_whole(&mut self, column: usize, value: i64) {
         let column = self.at_row(column);
@@ -380,10 +392,7 @@ impl Columns {
                 Some(value) => self.set_number(column, value),
                 None => return false,
             },
-            ColumnType::Timestamp => match timestamp_us(text) {
-                Some(us) => self.set_whole(column, us),
-                None => return false,
-            },
+            ColumnType::Timestamp => return self.set_time(column, text),
         }
         true
     }
@@ -416,9 +425,9 @@ impl Columns {
         outcome
     }
 
-    /// The first field of the current row that is no column.
+    /// The first field of the current row that is no column. The stamp is in every record, wanted or not.
     pub(super) fn first_unknown(&self) -> Option<&str> {
-        self.unknown_here.first().map(|field| self.unknown[*field].0.as_str())
+        self.unknown_here.iter().map(|field| self.unknown[*field].0.as_str()).find(|name| !is_stamp(name))
     }
 
     /// The record is good: fields it did not have are null.

@@ -3,10 +3,7 @@
 
 use millrace_scenarios::ColumnType;
 
-use super::{
-    columns::{Columns, Slot},
-    time::timestamp_us,
-};
+use super::columns::{Columns, Slot};
 
 /// Why no object could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +106,11 @@ fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch:
                 Some(plain) => plain,
                 None => scratch.unescape(string.inside(text))?,
             };
-            let Some(us) = timestamp_us(inside) else { return Ok(false) };
-            columns.set_whole(column, us);
+            return Ok(columns.set_time(column, inside));
+        }
+        ((ColumnType::Timestamp, _), b'-' | b'0'..=b'9') => {
+            reader.number()?;
+            return Ok(columns.set_time(column, &text[start..reader.at]));
         }
         ((ColumnType::Boolean, _), b't') => {
             reader.word(b"true")?;

@@ -6,7 +6,7 @@ use crate::schema::TableSchema;
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The columns that the key gives a value, and the value. The part nearest to the object counts.
-pub(super) fn values(key: &str, schema: &TableSchema) -> Vec<(usize, String)> {
+pub(crate) fn values(key: &str, schema: &TableSchema) -> Vec<(usize, String)> {
     let mut values = Vec::new();
     for name in &schema.read().path_columns {
         let Some(index) = schema.columns().iter().position(|column| column.name == *name) else { continue };

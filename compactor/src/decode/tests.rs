@@ -7,12 +7,16 @@ use arrow::{
     datatypes::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
 use flate2::{Compression, write::GzEncoder};
-use millrace_scenarios::{ColumnType, Table};
+use millrace_scenarios::{ColumnType, Reading, Table, TimeShape};
 use proptest::prelude::*;
 
 use super::*;
 
 fn schema() -> Arc<TableSchema> {
+    schema_of(Reading { new_columns: NewColumns::Ignore, ..Reading::default() })
+}
+
+fn schema_of(read: Reading) -> Arc<TableSchema> {
     let columns = [
         ("b", ColumnType::Boolean),
         ("i", ColumnType::Integer),
@@ -21,7 +25,7 @@ fn schema() -> Arc<TableSchema> {
         ("t", ColumnType::Timestamp),
     ];
     let columns = columns.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
-    Arc::new(TableSchema::declared(&Table { columns, ..Table::default() }).unwrap().unwrap())
+    Arc::new(TableSchema::declared(&Table { columns, read, ..Table::default() }).unwrap().unwrap())
 }
 
 #[derive(Debug, Default)]
@@ -355,6 +359,44 @@ fn missing_and_null_are_null_and_the_last_of_a_repeated_field_counts() {
     let got = read("{\"i\":1,\"i\":null,\"s\":\"a\"}\n{\"i\":1,\"i\":2}\n{}\n", "o");
     let values: Vec<_> = got.rows.iter().map(|row| (row.2, row.3.clone())).collect();
     assert_eq!(values, [(None, Some("a".to_owned())), (Some(2), None), (None, None)]);
+}
+
+#[test]
+fn unless_the_scenario_says_otherwise_a_record_with_a_new_field_is_kept_aside_and_the_stamp_is_none() {
+    let text = br#"{"i":1,"millrace_seq":7}{"i":2,"millrace_seq":8,"x":null}{"millrace_run":"r","i":3}"#;
+    let (mut rows, mut bad) = (0, Vec::new());
+    let report =
+        Decoder::new(schema_of(Reading::default())).decode_object(Bytes::from_static(text), "o", &mut |chunk| {
+            rows += chunk.batch.num_rows();
+            bad.extend(chunk.bad);
+            Ok(())
+        });
+    assert_eq!((rows, report.unwrap().unknown.len()), (2, 2));
+    let told: Vec<_> = bad.iter().map(|piece| (piece.reason.name(), piece.reason.column())).collect();
+    assert_eq!(told, [("new_column", Some("x"))]);
+}
+
+#[test]
+fn timestamps_are_read_in_iso_8601_and_in_the_shape_that_the_scenario_says_and_in_no_other() {
+    let text = concat!(
+        r#"{"t":1163438041250}{"t":"1163438041250"}{"t":"2006-11-13 17:14:01.25"}"#,
+        r#"{"t":1.16343804125e12}{"t":"11/13/2006 5:14 PM"}{"t":true}"#,
+    );
+    for (shape, moments, rows) in
+        [(None, 1, 1), (Some(TimeShape::EpochMillis), 4, 4), (Some(TimeShape::MonthFirst), 1, 2)]
+    {
+        let timestamps = shape.map(|shape| ("t".to_owned(), shape)).into_iter().collect();
+        let (mut times, mut bad) = (Vec::new(), 0);
+        let schema = schema_of(Reading { timestamps, ..Reading::default() });
+        let read = Decoder::new(schema).decode_object(Bytes::from_static(text.as_bytes()), "o", &mut |chunk| {
+            times.extend(chunk.batch["t"].as_primitive::<TimestampMicrosecondType>().values().to_vec());
+            bad += chunk.bad.iter().filter(|piece| piece.reason.name() == "wrong_type").count();
+            Ok(())
+        });
+        assert_eq!((read.unwrap().lines, times.len(), bad), (6, rows, 6 - rows), "{shape:?}");
+        assert_eq!(times.iter().filter(|us| **us == 1_163_438_041_250_000).count(), moments, "{shape:?}");
+        assert!(times.iter().all(|us| [1_163_438_041_250_000, 1_163_438_040_000_000].contains(us)), "{times:?}");
+    }
 }
 
 #[test]

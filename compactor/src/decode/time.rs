@@ -1,6 +1,10 @@
 //! ISO-8601 text to microseconds. Its own reader, because the shapes that feeds really send (no seconds, no offset, a
 //! space for the `T`) have to be read alike everywhere, and because a timestamp is in every record.
 
+mod shaped;
+
+pub(crate) use shaped::shaped_us;
+
 /// Microseconds since 1970 of `YYYY-MM-DD`, or of that with `T` or a space and `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f`, then
 /// nothing, `Z`, `+HH`, `+HHMM` or `+HH:MM`. Without an offset it is UTC; digits beyond microseconds are cut off.
 pub(crate) fn timestamp_us(text: &[u8]) -> Option<i64> {

@@ -5,7 +5,7 @@ use object_store::{ObjectMeta, path::Path};
 
 use crate::{
     CompactError, Location,
-    compact::discover::{Class, classify, is_folder_marker},
+    compact::discover::{Class, classify, is_folder_marker, is_of_lines},
 };
 
 /// An object of the lake.
@@ -24,6 +24,8 @@ pub(super) struct Lake {
     pub(super) place: Location,
     /// Names that start with this are what could not be delivered; nothing when empty.
     pub(super) error_prefix: String,
+    /// Whether records are lines of fields.
+    pub(super) lines: bool,
     /// Places that may be under the lake and are not part of it: the table and its quarantine.
     pub(super) not_lake: Vec<Path>,
 }
@@ -53,8 +55,12 @@ impl Lake {
         }
         let parts: Vec<_> = found.location.prefix_match(&self.place.root)?.collect();
         let name = parts.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("/");
-        let taken =
-            !is_folder_marker(&name, found.size) && matches!(classify(&name, &self.error_prefix), Class::Records);
+        let is_taken = match classify(&name, &self.error_prefix) {
+            Class::Records => true,
+            Class::Other => self.lines && is_of_lines(&name),
+            Class::Error | Class::Hidden => false,
+        };
+        let taken = is_taken && !is_folder_marker(&name, found.size);
         taken.then_some(Object { name, path: found.location })
     }
 }
@@ -90,6 +96,7 @@ mod tests {
                 root: Path::from("lake"),
             },
             error_prefix: error_prefix.to_owned(),
+            lines: false,
             not_lake: vec![Path::from("lake/table")],
         };
         let names = |objects: Vec<Object>| objects.into_iter().map(|o| o.name).collect::<Vec<_>>();

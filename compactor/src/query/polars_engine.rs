@@ -13,6 +13,7 @@ use crate::{Location, TableSchema};
 
 mod cells;
 mod frames;
+mod lines;
 mod raw;
 mod scan;
 mod table;

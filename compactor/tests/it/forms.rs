@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_compactor::CompactError;
-use millrace_scenarios::{ColumnType, Nested, NewColumns, Reading, RecordFormat, Table};
+use millrace_scenarios::{ColumnType, Nested, NewColumns, Reading, RecordFormat, Table, TimeShape};
 
 use crate::support::{Row, World, column, gzip};
 
@@ -149,7 +149,7 @@ async fn columns_come_from_the_key_and_a_record_that_disagrees_is_kept_aside() {
 #[tokio::test(flavor = "multi_thread")]
 async fn structs_and_lists_stay_what_they_are_and_other_shapes_are_kept_aside() {
     let world = World::new();
-    let read = Reading { nested: Nested::Struct, ..Reading::default() };
+    let read = Reading { nested: Nested::Struct, new_columns: NewColumns::Ignore, ..Reading::default() };
     let mut spec = table(&[], read);
     spec.dedup = Some(millrace_scenarios::Dedup {
         key: vec!["id".to_owned()],
@@ -242,5 +242,84 @@ async fn a_new_column_comes_in_the_middle_of_a_batch_and_no_object_is_lost() {
     for k in [9, 19, 29, 39] {
         let with: Vec<_> = rows.iter().filter_map(|row| row.get(&format!("x{k}"))).collect();
         assert_eq!(with, [&k.to_string()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_timestamps_has_one_shape_for_good_and_a_declared_one_is_inferred_too() {
+    let world = World::new();
+    let shaped = |shape: Option<TimeShape>| {
+        let timestamps = shape.map(|shape| ("at".to_owned(), shape)).into_iter().collect();
+        table(&[], Reading { timestamps, ..Reading::default() })
+    };
+    let time = Table { columns: [("at".to_owned(), ColumnType::Timestamp)].into(), ..shaped(None) };
+    world.put("a", br#"{"at":"2/8/2016 5:46"}{"at":"2016-02-08T05:46"}"#);
+    let report = world.pass(&time).await;
+    assert_eq!((report.rows, report.quarantined["wrong_type"]), (1, 1));
+    // A shape that was not said before takes in what was kept aside.
+    let month_first = shaped(Some(TimeShape::MonthFirst));
+    let report = world.open(&month_first).await.replay().await.unwrap();
+    assert_eq!((report.pass.rows, report.bad), (1, 0));
+    assert_eq!(column(&world.rows(), "at"), ["2016-02-08T05:46:00Z"; 2]);
+    // Another one would read the same text as another day.
+    let other = millrace_compactor::Compactor::open(world.config(&shaped(Some(TimeShape::DayFirst))).await).await;
+    let error = other.err().unwrap();
+    assert!(error.is_configuration() && error.to_string().contains("month_first"), "{error}");
+
+    let world = World::new();
+    world.put("a", br#"{"at":1163438041250,"n":1}{"at":null}"#);
+    world.pass(&shaped(Some(TimeShape::EpochMillis))).await;
+    assert_eq!(column(&world.rows(), "at"), ["-", "2006-11-13T17:14:01.250Z"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_a_struct_has_not_makes_it_wider_or_is_kept_aside_as_the_scenario_says() {
+    let spec = |new_columns| {
+        let dedup = millrace_scenarios::Dedup {
+            key: vec!["id".to_owned()],
+            keep: millrace_scenarios::Keep::First,
+            order_by: "id".to_owned(),
+            aggregate: Vec::new(),
+        };
+        let read = Reading { nested: Nested::Struct, new_columns, ..Reading::default() };
+        Table { dedup: Some(dedup), ..table(&[], read) }
+    };
+    for choice in [NewColumns::Add, NewColumns::Quarantine] {
+        let world = World::new();
+        world.put("a", br#"{"id":1,"p":{"a":1,"list":[{"x":1}]}}{"id":2,"p":null}"#);
+        world.pass(&spec(choice)).await;
+        world.put(
+            "b",
+            br#"{"id":3,"p":{"a":2}}{"id":4,"p":{"b":{"c":"new"},"list":[{"x":2,"y":"z"}]}}{"id":5,"p":{"A":7}}"#,
+        );
+        world.put("c", br#"{"id":6,"p":{"a":3,"b":{"c":5}}}{"id":7,"p":{"b":{"d":null},"e":null}}"#);
+        // A key that is there already is looked for among rows of the narrower struct.
+        world.put("d", br#"{"id":1,"p":{"a":9}}"#);
+        let report = world.pass(&spec(choice)).await;
+        let ids = column(&world.rows(), "id").join("");
+        let aside = report.quarantined.into_iter().collect::<Vec<_>>();
+        if choice == NewColumns::Quarantine {
+            assert_eq!((ids.as_str(), aside), ("123", vec![("new_column".to_owned(), 4)]));
+            // What was kept aside goes in when it may; the struct grows with it.
+            let replayed = world.open(&spec(NewColumns::Add)).await.replay().await.unwrap();
+            assert_eq!((replayed.pass.rows, replayed.bad), (3, 1));
+        } else {
+            assert_eq!((ids.as_str(), report.duplicates), ("123457", 1));
+            assert_eq!(aside, [("wrong_type".to_owned(), 1)]);
+            let left_out: Vec<_> = report.unknown.keys().map(String::as_str).collect();
+            assert_eq!(left_out, ["p.A", "p.b.d", "p.e"], "a name in another case, and what was only null");
+        }
+        let p = column(&world.rows(), "p");
+        let with = p.iter().find(|p| p.contains("new")).unwrap();
+        assert_eq!(with, "{a: , list: [{x: 2, y: z}], b: {c: new}}", "{choice:?}");
+        // The table is one: files of both widths are read and put together, and the next process goes on.
+        let place = millrace_compactor::store::open(world.table().to_str().unwrap(), false).await.unwrap();
+        let clock = millrace_compactor::Clock::system();
+        let (rows, names) = (world.rows().len(), |rows: &[Row]| column(rows, "id"));
+        let before = names(&world.rows());
+        let done = millrace_compactor::compact::maintain::optimize(&place, 1 << 20, false, &clock).await.unwrap();
+        assert_eq!(done.done.unwrap().files_added, 1);
+        assert_eq!((world.rows().len(), names(&world.rows())), (rows, before));
+        assert_eq!(world.pass(&spec(NewColumns::Add)).await.objects, 0);
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use millrace_compactor::{CompactError, Compactor, StoreError, store};
 use millrace_reports::latency::{HopRecorder, LatencyLog};
-use millrace_scenarios::{ColumnType, Hop, Keep, Table, stamp};
+use millrace_scenarios::{ColumnType, Hop, Keep, NewColumns, Reading, Table, stamp};
 
 use crate::support::{NOW_US, World, column, gzip, reading, readings};
 
@@ -80,7 +80,14 @@ async fn only_new_records_objects_are_taken_and_a_second_pass_adds_nothing() {
     assert_eq!((third.objects, third.rows, third.duplicates), (1, 1, 1));
     let record = compactor.record();
     assert_eq!((record.passes, record.objects, record.rows, record.duplicates, record.table_rows), (2, 3, 3, 1, 3));
-    assert_eq!(compactor.progress().rows(), 3);
+    let now = compactor.progress().now();
+    assert_eq!((now.objects, now.found_objects, now.is_all_found), (3, 3, true));
+    assert_eq!(
+        (now.read_bytes, now.found_bytes, now.raw_bytes),
+        (record.object_bytes, record.object_bytes, record.raw_bytes)
+    );
+    assert_eq!((now.lines, now.rows, now.duplicates, now.quarantined), (4, 3, 1, 0));
+    assert_eq!(now.left(Duration::from_secs(9)), Some(Duration::ZERO));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +130,8 @@ async fn odd_partition_values_come_back_and_are_found_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_is_inferred_once_and_kept_by_the_table() {
     let world = World::new();
-    let spec = Table::default();
+    let read = Reading { new_columns: NewColumns::Ignore, ..Reading::default() };
+    let spec = Table { read, ..Table::default() };
     let mut compactor = world.open(&spec).await;
     assert_eq!(compactor.pass(None).await.unwrap().version, None, "an empty lake tells nothing");
     assert!(compactor.schema().is_none());

@@ -1,7 +1,7 @@
 //! Optimize and vacuum: the rows stay, a second run finds nothing, and the compactor's protocol goes on as before.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::atomic::Ordering,
@@ -9,7 +9,9 @@ use std::{
 };
 
 use millrace_compactor::{Clock, CompactError, Compactor, Location, compact::maintain, store};
-use millrace_scenarios::Keep;
+use millrace_scenarios::{Keep, Table};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::Value;
 
 use crate::{
     faulty::{Fault, FaultyStore},
@@ -198,4 +200,101 @@ async fn whichever_request_of_an_optimize_fails_no_row_is_lost_or_doubled_and_th
         println!("optimize, {fault:?}: every {step}. of {at} requests");
         assert!(at > 20, "{fault:?}: only {at} requests");
     }
+}
+
+/// The columns that have a bloom filter in every data file of the table.
+fn bloom_filters(folder: &Path) -> BTreeSet<Vec<String>> {
+    let of = |path: &PathBuf| {
+        let reader = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
+        let columns = reader.metadata().row_group(0).columns().to_vec();
+        let with = columns.iter().filter(|column| column.bloom_filter_offset().is_some());
+        with.map(|column| column.column_path().string()).collect()
+    };
+    data_files(folder).iter().map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chosen_columns_have_bloom_filters_and_keep_them_when_files_are_put_together() {
+    let world = World::new();
+    small_files(&world).await;
+    assert_eq!(bloom_filters(&world.table()), [vec![]].into());
+    let world = World::new();
+    let spec = Table { bloom_filter: vec!["id".to_owned()], ..readings(Keep::First, true) };
+    for wave in 0..3_u64 {
+        world.put_lines(&format!("{wave}.gz"), &[reading(&format!("id{wave}"), wave * 3, "Hull")]);
+        assert_eq!(world.pass(&spec).await.rows, 1);
+    }
+    assert_eq!(bloom_filters(&world.table()), [vec!["id".to_owned()]].into());
+    maintain::optimize(&place(&world).await, 1 << 20, false, &system()).await.unwrap();
+    assert_eq!((world.rows().len(), bloom_filters(&world.table())), (3, [vec!["id".to_owned()]].into()));
+    let wrong = Table { bloom_filter: vec!["city".to_owned()], ..spec };
+    let error = Compactor::open(world.config(&wrong).await).await.err().unwrap();
+    assert!(error.is_configuration() && error.to_string().contains("bloom_filter"), "{error}");
+}
+
+/// The live files by path: partition, and the range of `seq` by the statistics in the log.
+fn ranges(world: &World) -> BTreeMap<String, (String, i64, i64)> {
+    let mut files = BTreeMap::new();
+    let log = fs::read_dir(world.table().join("_delta_log")).unwrap().map(|entry| entry.unwrap().path());
+    let mut log: Vec<_> = log.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+    log.sort();
+    for entry in log {
+        for line in fs::read_to_string(entry).unwrap().lines() {
+            let action: Value = serde_json::from_str(line).unwrap();
+            if let Some(path) = action["remove"]["path"].as_str() {
+                files.remove(path);
+            }
+            if let Some(path) = action["add"]["path"].as_str() {
+                let stats: Value = serde_json::from_str(action["add"]["stats"].as_str().unwrap()).unwrap();
+                let edge = |kind: &str| stats[kind]["seq"].as_i64().unwrap();
+                let partition = action["add"]["partitionValues"].to_string();
+                files.insert(path.to_owned(), (partition, edge("minValues"), edge("maxValues")));
+            }
+        }
+    }
+    files
+}
+
+fn overlaps(world: &World) -> usize {
+    let mut ranges: Vec<_> = ranges(world).into_values().collect();
+    ranges.sort();
+    ranges.windows(2).filter(|pair| pair[0].0 == pair[1].0 && pair[0].2 >= pair[1].1).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_in_order_of_columns_stay_the_same_rows_and_only_what_is_out_of_order_is_written_again() {
+    let (world, spec) = (World::new(), Table { derive: Vec::new(), ..readings(Keep::First, true) });
+    let spec = Table { partition_by: vec!["city".to_owned()], ..spec };
+    for wave in 0..4_u64 {
+        let line = |k: u64| reading(&format!("id{wave}-{k}"), k * 4 + wave, ["Hull", "York"][k as usize % 2]);
+        world.put_lines(&format!("{wave}.gz"), &(0..10_000).map(line).collect::<Vec<_>>());
+        world.pass(&spec).await;
+    }
+    let (rows, place, by) = (world.rows(), place(&world).await, ["seq".to_owned(), "id".to_owned()]);
+    assert!(overlaps(&world) > 0);
+    let dry = maintain::cluster(&place, &by, 4 << 10, true, &system()).await.unwrap();
+    assert!(!world.table().join("_millrace/lease").exists(), "a dry run writes nothing");
+    let run = maintain::cluster(&place, &by, 4 << 10, false, &system()).await.unwrap();
+    assert_eq!((&run.plan, run.plan.groups.len()), (&dry.plan, 2));
+    let done = run.done.unwrap();
+    assert_eq!((done.files_removed, done.groups_overtaken), (8, 0));
+    assert!(done.files_added >= 6, "{done:?}");
+    assert_eq!((world.rows(), overlaps(&world)), (rows, 0));
+
+    let files = ranges(&world);
+    let again = maintain::cluster(&place, &by, 4 << 10, false, &system()).await.unwrap();
+    assert_eq!((again.plan.files(), again.done.unwrap().commits), (0, 0));
+
+    // One row in the middle: its neighbours are written again, and files that are far from it stay.
+    world.put_lines("late.gz", &[reading("new", 1_001, "York"), reading("id1-1", 0, "York")]);
+    let report = world.pass(&spec).await;
+    assert_eq!((report.rows, report.duplicates), (1, 1));
+    let rows = world.rows();
+    maintain::cluster(&place, &by, 4 << 10, false, &system()).await.unwrap();
+    assert_eq!((world.rows(), overlaps(&world)), (rows, 0));
+    let now = ranges(&world);
+    let kept = files.keys().filter(|path| now.contains_key(*path)).count();
+    assert!(kept >= files.len() / 2, "{kept} of {} files stayed", files.len());
+    let other = maintain::cluster(&place, &by[1..], 4 << 10, true, &system()).await.unwrap();
+    assert_eq!(other.plan.groups.len(), 2, "by other columns all is out of order");
 }

@@ -10,7 +10,7 @@ use millrace_compactor::{
     TableSchema,
     decode::{Decoder, RAW_LIMIT, RECORD_LIMIT},
 };
-use millrace_scenarios::{ColumnType, Table};
+use millrace_scenarios::{ColumnType, NewColumns, Reading, Table};
 use serde::de::IgnoredAny;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -48,7 +48,8 @@ pub(crate) fn decode(object: &[u8]) -> Option<Found> {
         ("t", ColumnType::Timestamp),
     ];
     let columns = columns.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
-    let schema = TableSchema::declared(&Table { columns, ..Table::default() }).unwrap().unwrap();
+    let read = Reading { new_columns: NewColumns::Ignore, ..Reading::default() };
+    let schema = TableSchema::declared(&Table { columns, read, ..Table::default() }).unwrap().unwrap();
     let mut found = Found::default();
     let report = Decoder::new(Arc::new(schema))
         .decode_object(Bytes::copy_from_slice(object), "o", &mut |chunk| {

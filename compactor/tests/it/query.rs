@@ -10,7 +10,8 @@ use millrace_compactor::{
 };
 use millrace_reports::record::{Engine, Layout, Measurement, QueryRecord};
 use millrace_scenarios::{
-    Aggregate, AggregateFunction, ColumnType, Dedup, Derive, Keep, Overrides, Query, Table, TimePart,
+    Aggregate, AggregateFunction, ColumnType, Dedup, Derive, Keep, NewColumns, Overrides, Query, Reading, RecordFormat,
+    Table, TimePart, TimeShape,
 };
 
 const ERROR_PREFIX: &str = "errors/!{firehose:error-output-type}/";
@@ -66,6 +67,7 @@ fn spec(dedup: Option<Dedup>) -> Table {
         derive: vec![Derive { name: "month".to_owned(), from: "at".to_owned(), part: TimePart::Month }],
         partition_by: vec!["city".to_owned(), "month".to_owned()],
         dedup,
+        read: Reading { new_columns: NewColumns::Ignore, ..Reading::default() },
         ..Table::default()
     }
 }
@@ -402,5 +404,85 @@ async fn every_shipped_query_is_answered_alike_by_both_engines() {
             }
             assert!(record.same_answer, "{}: {record:#?}", scenario.name);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_query_leaves_out_what_quarantine_holds_and_goes_on_at_the_next_record() {
+    let mut bench = Bench::new(Table { read: Reading::default(), ..spec(None) }).await;
+    let tangled = concat!(
+        r#"{"seq":20}{"seq":?}{"seq":21}{"seq":22,"new":1}{"seq":23,"millrace_seq":5}"#,
+        "junk {\"seq\":24} junk\n",
+        r#"{"city":"a"{"seq":25}{"seq":[1,{"seq":26}]}"#,
+        "\n  {\"seq\":27}",
+        r#"{"seq":28"#,
+    );
+    bench.put("tangled.json", tangled.as_bytes());
+    bench.put("named-so.gz", br#"{"seq":29}"#);
+    bench.compact().await;
+    let records = bench.ask(&["SELECT COUNT(*) AS n FROM records", "SELECT seq FROM records WHERE seq >= 20"]).await;
+    assert_answers(&records[1], &[&["20"], &["21"], &["23"], &["25"], &["27"], &["29"]]);
+    // Of the nine records that are good otherwise, the one with a field that is no column is left out.
+    assert_answers(&records[0], &[&["14"]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_lines_of_fields_keys_and_other_timestamps_are_asked_alike() {
+    let columns = [
+        ("at", ColumnType::Timestamp),
+        ("id", ColumnType::Integer),
+        ("ok", ColumnType::Boolean),
+        ("region", ColumnType::String),
+        ("speed", ColumnType::Number),
+        ("vin", ColumnType::String),
+    ];
+    let csv = concat!(
+        "id,at,vin,speed,ok,other\r\n",
+        "1,2/8/2016 5:46,\"V, \"\"1\"\"\nx\",30,true,-\r\n",
+        "2.0,2016-02-08 05:46:00,,.5,,-\n",
+        "3,8.2.2016,V3,1,true\n",
+        "x,2/8/2016,V4,1,true,-\n",
+        "5,2/30/2016,V5,1,true,-\n",
+        "6,2/8/2016 1:00:00 PM,\"\",1e3,false,-\n",
+        "7,2/8/2016,\"V7\"x,1,true,-",
+    );
+    let text = "  8   1454910360000 V8  1 true - \n9 1454910360000 V9 1 true\n10 soon V10 1 true -\n";
+    let fields = ["id", "at", "vin", "speed", "ok", "other"].map(str::to_owned).to_vec();
+    let city = "S\u{e3}o Paulo";
+    let of_csv = vec![
+        ["1", "2016-02-08T05:46:00Z", "V, \"1\"\nx", "30", "true", city],
+        ["2", "2016-02-08T05:46:00Z", "null", "0.5", "null", city],
+        ["6", "2016-02-08T13:00:00Z", "", "1000", "false", city],
+    ];
+    let of_text = vec![["8", "2016-02-08T05:46:00Z", "V8", "1", "true", city]];
+    for (format, shape, lines, expected) in [
+        (RecordFormat::Csv, TimeShape::MonthFirst, csv, of_csv),
+        (RecordFormat::Text, TimeShape::EpochMillis, text, of_text),
+    ] {
+        let spec = Table {
+            columns: columns.map(|(name, kind)| (name.to_owned(), kind)).into(),
+            read: Reading {
+                format,
+                fields: fields.clone(),
+                header: format == RecordFormat::Csv,
+                path_columns: vec!["region".to_owned()],
+                timestamps: [("at".to_owned(), shape)].into(),
+                ..Reading::default()
+            },
+            ..Table::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let open = async |name: &str| store::open(folder.path().join(name).to_str().unwrap(), true).await.unwrap();
+        let (lake, table) = (open("lake").await, open("table").await);
+        let object = folder.path().join("lake/region=S%C3%A3o%20Paulo/a.gz");
+        std::fs::create_dir_all(object.parent().unwrap()).unwrap();
+        std::fs::write(object, gzip(lines)).unwrap();
+        let config = CompactorConfig::new(lake.clone(), table.clone(), spec.clone(), Clock::system());
+        Compactor::open(config).await.unwrap().pass(None).await.unwrap();
+        let sources = QuerySources { lake: &lake, table: &table, spec: &spec, error_prefix: "" };
+        let sql = "SELECT id, at, vin, speed, ok, region FROM records".to_owned();
+        let queries = [Query { name: "all".to_owned(), sql }];
+        let records = query::run(&queries, sources, &query::prices().unwrap()).await.unwrap();
+        assert_answers(&records[0], &expected.iter().map(|row| &row[..]).collect::<Vec<_>>());
     }
 }

@@ -3,7 +3,7 @@
 use millrace_compactor::{Compactor, compact::FailPoint};
 use millrace_scenarios::{ColumnType, NewColumns, Reading, RecordFormat, Table};
 
-use crate::support::{World, column};
+use crate::support::{World, column, gzip};
 
 fn spec(new_columns: NewColumns) -> Table {
     let columns = [("id".to_owned(), ColumnType::Integer)].into_iter().collect();
@@ -110,4 +110,37 @@ async fn without_a_quarantine_there_is_nothing_to_replay() {
     let mut compactor = world.open(&spec).await;
     assert_eq!(compactor.pieces().await.unwrap(), []);
     assert_eq!(compactor.replay().await.unwrap().pass.commits, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_that_is_too_long_to_be_kept_whole_is_read_again_where_it_came_from() {
+    let long = "x".repeat(3 << 20);
+    let object = |filler: &str| format!("{{\"id\":1}}\n{{\"id\":2,\"x\":\"{filler}\"}}{{\"id\":3}}");
+    for (point, later) in
+        [(None, object(&long)), (Some(FailPoint::AfterManifest), object(&long)), (None, object(&"y".repeat(3 << 20)))]
+    {
+        let world = World::new();
+        world.put("a.gz", &gzip(object(&long).as_bytes()));
+        let mut report = world.pass(&spec(NewColumns::Quarantine)).await;
+        assert_eq!((report.rows, report.quarantined.remove("new_column")), (2, Some(1)));
+        let there = world.open(&spec(NewColumns::Add)).await.pieces().await.unwrap();
+        assert!(there[0].length > 3 << 20 && world.quarantine()[0]["raw"].len() == 2 << 20, "1 MiB is kept, in hex");
+        world.put("a.gz", &gzip(later.as_bytes()));
+        let is_same = later == object(&long);
+        if point.is_some() {
+            let mut config = world.config(&spec(NewColumns::Add)).await;
+            config.fail_at = point;
+            assert!(Compactor::open(config).await.unwrap().replay().await.is_err());
+        }
+        let replayed = world.open(&spec(NewColumns::Add)).await.replay().await.unwrap();
+        // Of an object that was put anew with something else in that place, nothing is taken.
+        let (rows, cut) = if is_same { (1, 0) } else { (0, 1) };
+        assert_eq!((replayed.pass.rows, replayed.cut, replayed.bad), (rows, cut, 0));
+        assert_eq!(ids(&world).len(), if is_same { 3 } else { 2 });
+        let again = world.open(&spec(NewColumns::Add)).await.replay().await.unwrap();
+        assert_eq!((again.pass.rows, again.replayed, again.cut), (0, rows, cut));
+        std::fs::remove_file(world.lake().join("a.gz")).unwrap();
+        let gone = world.open(&spec(NewColumns::Add)).await.replay().await.unwrap();
+        assert_eq!((gone.pass.rows, gone.cut), (0, cut));
+    }
 }

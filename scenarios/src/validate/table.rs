@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     error::Fault,
-    model::{AggregateFunction, ColumnType, Dedup, Nested, NewColumns, RecordFormat, Table},
+    model::{AggregateFunction, ColumnType, Dedup, Nested, RecordFormat, Table},
     nearest::nearest,
-    stamp,
+    stamp::{self, is_stamp},
     tree::Node,
     usage,
     validate::{listed, place, source::idle},
@@ -31,6 +31,8 @@ pub(super) fn check(table: &Table, node: &Node) -> Vec<Fault> {
         faults.extend(deduplication(dedup, table, node.at("dedup")));
     }
     faults.extend(reading(table, node.at("read")));
+    faults.extend(timestamps(table, node.at("read").at("timestamps")));
+    faults.extend(bloom_filter(table, node.at("bloom_filter")));
     if table.every.is_zero() {
         faults.push(node.at("every").fault("the compactor needs a pause", "write a span of time, such as \"15s\""));
     }
@@ -65,10 +67,6 @@ fn may_exist(table: &Table, name: &str) -> bool {
 
 fn is_derived(table: &Table, name: &str) -> bool {
     table.derive.iter().any(|derive| derive.name == name)
-}
-
-fn is_stamp(name: &str) -> bool {
-    STAMP.iter().any(|(stamp, _)| *stamp == name)
 }
 
 /// What to say about a column that is not there.
@@ -128,18 +126,12 @@ fn partitions(table: &Table, node: &Node) -> Vec<Fault> {
     faults
 }
 
-/// Queries are asked of the raw lake too, whose objects are then read line by line as plain JSON.
-pub(super) fn check_queries(table: &Table, query: &Node) -> Vec<Fault> {
-    let read = &table.read;
-    let unlike = [
-        ("format", read.format != RecordFormat::Json),
-        ("path_columns", !read.path_columns.is_empty()),
-        ("nested", read.nested == Nested::Struct),
-        ("new_columns", read.new_columns == NewColumns::Quarantine),
-    ];
-    let Some((key, _)) = unlike.into_iter().find(|(_, set)| *set) else { return Vec::new() };
-    let message = format!("with `table.read.{key}` the raw lake cannot be asked what the table is asked");
-    vec![query.item(0).fault(message, format!("remove the query, or `{key}`"))]
+/// Queries are asked of the raw lake too, where engines have no one way to write structs.
+pub(super) fn check_queries(table: &Table, query: &Node) -> Option<Fault> {
+    (table.read.nested == Nested::Struct).then(|| {
+        let message = "with `table.read.nested = \"struct\"` the raw lake cannot be asked what the table is asked";
+        query.item(0).fault(message, "remove the query, or `nested`")
+    })
 }
 
 /// How objects are read: keys that the format does not use, fields that are named, columns that the path holds.
@@ -169,6 +161,41 @@ fn reading(table: &Table, node: &Node) -> Vec<Fault> {
             } else if key == "path_columns" && !may_exist(table, name) {
                 faults.push(no_column(table, name, node));
             }
+        }
+    }
+    faults
+}
+
+/// Shapes are said of columns that are timestamps, as far as columns are known.
+fn timestamps(table: &Table, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for name in table.read.timestamps.keys() {
+        match table.columns.get(name) {
+            Some(ColumnType::Timestamp) => {}
+            None if may_exist(table, name) => {}
+            None => faults.push(no_column(table, name, node.at(name))),
+            Some(_) => {
+                let help = format!("write {name:?} = \"timestamp\" in [table.columns]");
+                faults.push(node.at(name).key_fault(format!("`{name}` is not a timestamp"), help));
+            }
+        }
+    }
+    faults
+}
+
+/// Bloom filters are of columns that are in the files: partition columns are in their paths.
+fn bloom_filter(table: &Table, node: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let aggregates = || table.dedup.iter().flat_map(|dedup| &dedup.aggregate);
+    for (index, name) in table.bloom_filter.iter().enumerate() {
+        let node = node.item(index);
+        if table.bloom_filter[..index].contains(name) {
+            faults.push(node.fault(format!("`{name}` is there twice"), "name each column once"));
+        } else if table.partition_by.contains(name) {
+            let help = "remove it: a partition column is in the files' paths, not in the files";
+            faults.push(node.fault(format!("`{name}` is partitioned by"), help));
+        } else if !may_exist(table, name) && !is_derived(table, name) && !aggregates().any(|a| a.name == *name) {
+            faults.push(no_column(table, name, node));
         }
     }
     faults

@@ -407,8 +407,32 @@ fn how_objects_are_read_fits_the_table() {
         let found = plain(keys);
         assert!(found.len() == 1 && found[0].1.contains(message), "{keys}: {found:?}");
     }
-    for keys in ["path_columns = [\"city\"]", "nested = \"struct\"", "new_columns = \"quarantine\""] {
-        refused("[[query]]", &read(keys), "[[query]]", "cannot be asked what the table is asked");
+    refused("[[query]]", &read("nested = \"struct\""), "[[query]]", "cannot be asked what the table is asked");
+    for keys in
+        ["path_columns = [\"city\"]", "new_columns = \"quarantine\"", "timestamps = { time = \"epoch_millis\" }"]
+    {
+        assert_eq!(mistakes(&GOOD.replace("[[query]]", &read(keys))), []);
+    }
+    for (keys, message) in [
+        ("timestamps = { when = \"day_first\" }", "no column `when`"),
+        ("timestamps = { city = \"day_first\" }", "`city` is not a timestamp"),
+    ] {
+        let found = plain(keys);
+        assert!(found.len() == 1 && found[0].1.contains(message), "{keys}: {found:?}");
+    }
+}
+
+#[test]
+fn bloom_filters_are_of_columns_in_the_files() {
+    let with = |names: &str| mistakes(&GOOD.replace("[table]", &format!("[table]\nbloom_filter = {names}")));
+    assert_eq!(with("[\"time\", \"polls\"]"), []);
+    for (names, message) in [
+        ("[\"time\", \"time\"]", "there twice"),
+        ("[\"town\"]", "no column `town`"),
+        ("[\"city\"]", "is partitioned by"),
+    ] {
+        let found = with(names);
+        assert!(found.len() == 1 && found[0].1.contains(message), "{names}: {found:?}");
     }
 }
 

@@ -112,9 +112,17 @@ impl fmt::Display for Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compact::maintain::cluster::Edge;
 
     fn facts(partition: &str, bytes: u64) -> Facts {
-        Facts { path: String::new(), partition: partition.to_owned(), bytes, rows: 1, tagged: false }
+        Facts {
+            path: String::new(),
+            partition: partition.to_owned(),
+            bytes,
+            rows: 1,
+            tagged: false,
+            range: (Edge::Least, Edge::Most),
+        }
     }
 
     #[test]

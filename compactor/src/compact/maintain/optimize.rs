@@ -1,4 +1,5 @@
-//! Small files of a partition into one: the plan carried out, commit by commit, none of a row's values touched.
+//! Small files of a partition into one, or rows in order: the plan carried out, commit by commit, none of a row's values
+//! touched.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,15 +13,19 @@ use deltalake::{
     kernel::{Action, Add},
     protocol::DeltaOperation,
 };
+use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, path::Path};
 use serde_json::json;
 use tracing::warn;
 
 use super::{
-    Size, existing,
+    Size,
+    cluster::{self, Edge},
+    existing,
     layout::Layout,
     lease::Lease,
     plan::{Facts, Group, Plan},
+    sort,
 };
 use crate::{
     clock::Clock,
@@ -39,6 +44,8 @@ use crate::{
 
 /// On a file that was put together: by which target.
 const TAG: &str = "millrace.optimized";
+/// On a file whose rows lie in order, and in one with the other files that have it: of which columns.
+const CLUSTER_TAG: &str = "millrace.clustered";
 /// Bytes read for one commit, about. What is committed stays when the run ends early.
 const COMMIT_BYTES: u64 = 1 << 30;
 /// Times a commit is tried while others write to the table.
@@ -50,6 +57,8 @@ const ATTEMPTS: u32 = 20;
 pub struct OptimizeReport {
     /// The table before.
     pub layout: Layout,
+    /// The columns that rows are put in order of; none where small files are put together.
+    pub cluster_by: Vec<String>,
     /// What was to be done.
     pub plan: Plan,
     /// What was done; absent after a dry run.
@@ -78,11 +87,18 @@ impl fmt::Display for OptimizeReport {
         write!(f, "{}", self.layout)?;
         for Group { partition, paths, bytes, rows } in &self.plan.groups {
             let of = if partition.is_empty() { String::new() } else { format!(" of {partition}") };
-            writeln!(f, "plan: {} files{of}, {rows} rows, {} -> 1 file", paths.len(), Size(*bytes))?;
+            let into = if self.cluster_by.is_empty() { "1 file" } else { "files in order" };
+            writeln!(f, "plan: {} files{of}, {rows} rows, {} -> {into}", paths.len(), Size(*bytes))?;
         }
         let (files, groups) = (self.plan.files(), self.plan.groups.len());
         match &self.done {
-            None => writeln!(f, "a run would write {files} files ({}) as {groups}", Size(self.plan.bytes())),
+            None if self.cluster_by.is_empty() => {
+                writeln!(f, "a run would write {files} files ({}) as {groups}", Size(self.plan.bytes()))
+            }
+            None => {
+                let by = self.cluster_by.join(", ");
+                writeln!(f, "a run would put {files} files ({}) in order of {by}", Size(self.plan.bytes()))
+            }
             Some(done) => {
                 writeln!(
                     f,
@@ -104,6 +120,65 @@ impl fmt::Display for OptimizeReport {
     }
 }
 
+/// What files are to become.
+struct Aim {
+    target_bytes: u64,
+    cluster_by: Vec<String>,
+}
+
+impl Aim {
+    fn plan(&self, facts: &[Facts]) -> Plan {
+        if self.cluster_by.is_empty() {
+            Plan::of(facts, self.target_bytes)
+        } else {
+            Plan::clustered(facts, self.target_bytes)
+        }
+    }
+
+    /// What is said on a file that came out of it.
+    fn tags(&self) -> HashMap<String, Option<String>> {
+        let mut tags = HashMap::from([(TAG.to_owned(), Some(self.target_bytes.to_string()))]);
+        if !self.cluster_by.is_empty() {
+            tags.insert(CLUSTER_TAG.to_owned(), Some(json!(self.cluster_by).to_string()));
+        }
+        tags
+    }
+
+    /// Whether a file with these tags came out of it.
+    fn has_made(&self, tags: &HashMap<String, Option<String>>) -> bool {
+        let tag = if self.cluster_by.is_empty() { TAG } else { CLUSTER_TAG };
+        tags.get(tag).is_some_and(|of| of.is_some() && *of == self.tags()[tag])
+    }
+
+    /// Refuses columns that rows cannot be put in order of.
+    fn check(&self, table: &Table) -> Result<(), CompactError> {
+        let schema = table.state.snapshot().arrow_schema();
+        let refuse = |column: &String, reason: String| {
+            Err(CompactError::Cluster { table: table.url(), column: column.clone(), reason })
+        };
+        for (index, column) in self.cluster_by.iter().enumerate() {
+            let names = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+            match schema.field_with_name(column) {
+                Err(_) => return refuse(column, format!("there is no such column; there are {}", names())),
+                Ok(field) if field.data_type().is_nested() => {
+                    return refuse(column, "it is a struct or a list; name a column of plain values".to_owned());
+                }
+                Ok(_) if table.state.metadata().partition_columns().contains(column) => {
+                    return refuse(
+                        column,
+                        "the table is partitioned by it; name columns that are in the files".to_owned(),
+                    );
+                }
+                Ok(_) if self.cluster_by[..index].contains(column) => {
+                    return refuse(column, "it is there twice; name each column once".to_owned());
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Puts small files together, up to `target_bytes` each. With `dry_run` nothing is written, a lease neither.
 ///
 /// # Errors
@@ -114,31 +189,48 @@ pub async fn optimize(
     dry_run: bool,
     clock: &Clock,
 ) -> Result<OptimizeReport, CompactError> {
+    run(place, &Aim { target_bytes, cluster_by: Vec::new() }, dry_run, clock).await
+}
+
+/// Puts the rows of each partition in order of these columns, in files of `target_bytes` whose ranges do not overlap.
+/// Files that lie so are written again only where others overlap with them. Otherwise as [`optimize`].
+///
+/// # Errors
+/// [`CompactError::Cluster`]; otherwise as for [`optimize`].
+pub async fn cluster(
+    place: &Location,
+    cluster_by: &[String],
+    target_bytes: u64,
+    dry_run: bool,
+    clock: &Clock,
+) -> Result<OptimizeReport, CompactError> {
+    run(place, &Aim { target_bytes, cluster_by: cluster_by.to_vec() }, dry_run, clock).await
+}
+
+async fn run(place: &Location, aim: &Aim, dry_run: bool, clock: &Clock) -> Result<OptimizeReport, CompactError> {
     let mut table = existing(place).await?;
+    aim.check(&table)?;
+    let report = |table: &Table| {
+        let facts = facts(table, aim)?;
+        let (layout, plan) = (Layout::of(&facts, aim.target_bytes), aim.plan(&facts));
+        Ok::<_, CompactError>(OptimizeReport { layout, plan, cluster_by: aim.cluster_by.clone(), done: None })
+    };
     if dry_run {
-        let facts = facts(&table, target_bytes)?;
-        let (layout, plan) = (Layout::of(&facts, target_bytes), Plan::of(&facts, target_bytes));
-        return Ok(OptimizeReport { layout, plan, done: None });
+        return report(&table);
     }
     let mut lease = Lease::take(place, clock, "optimize").await?;
     let outcome = async {
         table.refresh().await?;
-        let facts = facts(&table, target_bytes)?;
-        let (layout, plan) = (Layout::of(&facts, target_bytes), Plan::of(&facts, target_bytes));
-        let done = carry_out(&mut table, &plan, target_bytes, &mut lease).await?;
-        Ok(OptimizeReport { layout, plan, done: Some(done) })
+        let mut report = report(&table)?;
+        report.done = Some(carry_out(&mut table, &report.plan, aim, &mut lease).await?);
+        Ok(report)
     };
     let outcome = outcome.await;
     lease.release().await;
     outcome
 }
 
-async fn carry_out(
-    table: &mut Table,
-    plan: &Plan,
-    target_bytes: u64,
-    lease: &mut Lease,
-) -> Result<Optimized, CompactError> {
+async fn carry_out(table: &mut Table, plan: &Plan, aim: &Aim, lease: &mut Lease) -> Result<Optimized, CompactError> {
     let mut done = Optimized::default();
     let mut groups = plan.groups.as_slice();
     while !groups.is_empty() {
@@ -148,8 +240,8 @@ async fn carry_out(
             bytes <= COMMIT_BYTES
         });
         let (now, later) = groups.split_at(fits.count().max(1));
-        let rewrites = write(table, now, target_bytes, lease).await?;
-        commit(table, rewrites, target_bytes, lease, &mut done).await?;
+        let rewrites = write(table, now, aim, lease).await?;
+        commit(table, rewrites, aim.target_bytes, lease, &mut done).await?;
         groups = later;
     }
     if done.commits > 0 {
@@ -167,17 +259,19 @@ async fn carry_out(
 
 /// A group and the file it became.
 struct Rewrite {
-    inputs: Vec<DataFile>,
+    inputs: Vec<Arc<DataFile>>,
     added: Vec<Add>,
     /// What says which keys they hold.
     sidecar: Option<Path>,
 }
 
 /// What the plan looks at, of every file of the table.
-fn facts(table: &Table, target_bytes: u64) -> Result<Vec<Facts>, CompactError> {
+fn facts(table: &Table, aim: &Aim) -> Result<Vec<Facts>, CompactError> {
     // Refuses what cannot be written again as it is, such as deletion vectors.
     data::files(table.place.url.as_str(), &table.state)?;
     let columns = table.state.metadata().partition_columns();
+    let schema = table.state.snapshot().arrow_schema();
+    let first = aim.cluster_by.first().and_then(|name| schema.field_with_name(name).ok());
     let views = table.state.log_data();
     Ok(views
         .iter()
@@ -188,12 +282,17 @@ fn facts(table: &Table, target_bytes: u64) -> Result<Vec<Facts>, CompactError> {
             let partition: Vec<String> = columns.iter().map(|name| format!("{name}={}", value(name))).collect();
             #[expect(deprecated, reason = "the one way to a file's tags")]
             let tags = view.add_action().tags.unwrap_or_default();
+            let range = first.map(|column| {
+                let stats = view.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default();
+                cluster::range(&stats, column)
+            });
             Facts {
                 path: view.object_store_path().to_string(),
                 partition: partition.join("/"),
                 bytes: u64::try_from(view.size()).unwrap_or(0),
                 rows: view.num_records().unwrap_or(0) as u64,
-                tagged: tags.get(TAG).is_some_and(|of| of.as_deref() == Some(target_bytes.to_string().as_str())),
+                tagged: aim.has_made(&tags),
+                range: range.unwrap_or((Edge::Least, Edge::Most)),
             }
         })
         .collect())
@@ -203,7 +302,7 @@ fn facts(table: &Table, target_bytes: u64) -> Result<Vec<Facts>, CompactError> {
 async fn write(
     table: &mut Table,
     groups: &[Group],
-    target_bytes: u64,
+    aim: &Aim,
     lease: &mut Lease,
 ) -> Result<Vec<Rewrite>, CompactError> {
     let schema = table.state.snapshot().arrow_schema();
@@ -211,23 +310,38 @@ async fn write(
     let sidecars = Sidecars::new(&table.place);
     let partition_by = table.state.metadata().partition_columns();
     let reader = TableReader::new(table.log_store.object_store(None), Arc::clone(&schema), partition_by);
+    let reader = Arc::new(reader);
     // Packing is by the sizes of the old files; the new one is one, whatever it comes to.
-    let writer = TableWriter::sized(&table.log_store, &table.state, schema, target_bytes.saturating_mul(2));
+    let size = if aim.cluster_by.is_empty() { aim.target_bytes.saturating_mul(2) } else { aim.target_bytes };
+    let writer = TableWriter::sized(&table.log_store, &table.state, schema, size);
     let files = data::files(table.place.url.as_str(), &table.state)?;
-    let mut files: HashMap<String, DataFile> = files.into_iter().map(|file| (file.path().to_string(), file)).collect();
+    let mut files: HashMap<_, _> = files.into_iter().map(|file| (file.path().to_string(), Arc::new(file))).collect();
     let mut rewrites = Vec::new();
     for group in groups {
         lease.keep().await?;
-        let inputs: Vec<DataFile> = group.paths.iter().filter_map(|path| files.remove(path)).collect();
+        let inputs: Vec<Arc<DataFile>> = group.paths.iter().filter_map(|path| files.remove(path)).collect();
         if inputs.len() < group.paths.len() {
             // Someone took one out since the plan was made.
             rewrites.push(Rewrite { inputs: Vec::new(), added: Vec::new(), sidecar: None });
             continue;
         }
-        let mut out = writer.file();
+        // A file has the filters that those have which it takes the place of.
+        let filters = reader.bloom_filters(&inputs[0]).await?;
+        let mut out = writer.clone().with_bloom_filters(filters).file();
         let (mut rows, mut hashes) = (0, Vec::new());
-        for input in &inputs {
-            rows += reader.copy(input, &mut out, hash.as_ref(), &mut hashes).await?;
+        if aim.cluster_by.is_empty() {
+            for input in &inputs {
+                rows += reader.copy(input, &mut out, hash.as_ref(), &mut hashes).await?;
+            }
+        } else {
+            let mut sorted = sort::sorted(&reader, &inputs, &aim.cluster_by).await?;
+            while let Some(batch) = sorted.try_next().await? {
+                rows += batch.num_rows() as u64;
+                if let Some(hash) = &hash {
+                    hashes.extend(hash.of(&batch)?);
+                }
+                out.write(&batch).await.map_err(|e| CompactError::delta(table.url(), e))?;
+            }
         }
         let mut added = out.close().await.map_err(|e| CompactError::delta(table.url(), e))?;
         let written = rows_of(&added)?;
@@ -238,7 +352,7 @@ async fn write(
         }
         for add in &mut added {
             add.data_change = false;
-            add.tags = Some(HashMap::from([(TAG.to_owned(), Some(target_bytes.to_string()))]));
+            add.tags = Some(aim.tags());
         }
         // One for each file, not for each commit: a commit of many large files has more keys than memory should hold.
         let files = vec![Keyed { added, hashes: hash.as_ref().map(|_| hashes) }];

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use super::cluster::Edge;
+
 /// What the plan looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -18,11 +20,13 @@ pub(super) struct Facts {
     pub(super) partition: String,
     pub(super) bytes: u64,
     pub(super) rows: u64,
-    /// It was written by an earlier run.
+    /// It was written by an earlier run of the same kind.
     pub(super) tagged: bool,
+    /// Where its rows lie in the order that is wanted, if one is.
+    pub(super) range: (Edge, Edge),
 }
 
-/// Files that become one.
+/// Files that become one, or as many as their rows fill where these are put in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Their partition, `column=value/...`; empty in a table without.
@@ -102,7 +106,14 @@ mod tests {
     use super::*;
 
     fn file(path: &str, bytes: u64, tagged: bool) -> Facts {
-        Facts { path: path.to_owned(), partition: "p".to_owned(), bytes, rows: bytes, tagged }
+        Facts {
+            path: path.to_owned(),
+            partition: "p".to_owned(),
+            bytes,
+            rows: bytes,
+            tagged,
+            range: (Edge::Least, Edge::Most),
+        }
     }
 
     /// The files after a run, each new one `shrink` per cent of what went into it.
@@ -115,6 +126,7 @@ mod tests {
             bytes: (group.bytes * shrink / 100).max(1),
             rows: group.rows,
             tagged: true,
+            range: (Edge::Least, Edge::Most),
         }));
         after
     }
@@ -146,7 +158,8 @@ mod tests {
             let mut files = Vec::new();
             for (number, (bytes, tagged, partition)) in sizes.into_iter().enumerate() {
                 let partition = partition.to_string();
-                files.push(Facts { path: format!("{number}"), partition, bytes, rows: bytes, tagged });
+                let path = number.to_string();
+                files.push(Facts { partition, ..file(&path, bytes, tagged) });
             }
             let plan = Plan::of(&files, 100);
             prop_assert!(plan.groups.iter().all(|group| group.bytes <= 100));

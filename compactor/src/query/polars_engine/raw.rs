@@ -15,7 +15,7 @@ use polars::prelude::{
 use tokio::runtime::Handle;
 
 use super::{
-    frames::{Framer, TIMESTAMPS},
+    frames::{Framer, TIMESTAMPS, Text},
     scan::Source,
     view::{OBJECT, OFFSET, data_type, timestamp_type},
 };
@@ -41,7 +41,7 @@ pub(super) fn schema(table: &TableSchema) -> SchemaRef {
 }
 
 impl Objects {
-    pub(super) fn new(place: &Location, objects: Vec<Object>, table: &TableSchema, runtime: Handle) -> Self {
+    pub(super) fn new(place: &Location, objects: Vec<Object>, table: &Arc<TableSchema>, runtime: Handle) -> Self {
         let store = Arc::clone(&place.store);
         Self { store, objects, schema: schema(table), framer: Framer::new(table), runtime }
     }
@@ -50,7 +50,10 @@ impl Objects {
     fn read(&self, object: &Object, wanted: &Schema) -> PolarsResult<DataFrame> {
         let fetch = async { self.store.get(&object.path).await?.bytes().await };
         let bytes = self.runtime.block_on(fetch).map_err(|e| polars_err!(ComputeError: "{}: {e}", object.path))?;
-        let frames = self.framer.frame(&inflate(&bytes, &object.name), |name| wanted.contains(name));
+        let frames =
+            self.framer.frame(&inflate(&bytes, self.framer.takes_plain(&bytes, &object.name)), &object.name, |name| {
+                wanted.contains(name)
+            });
         let rows = frames.offsets.len();
         let read = read_json(frames.json, rows, wanted)?;
         let mut offsets = Some(frames.offsets);
@@ -78,19 +81,23 @@ impl Source for Objects {
     }
 }
 
-/// The text of an object. A `.gz` that is no gzip has none, nor has one whose stream is damaged: nothing in it can be
+/// The text of an object. One that is no gzip and should be has none, nor has one whose stream is damaged: nothing in it can be
 /// trusted. Of one that ends too early there is what came; a record that it cut in two is no JSON.
-fn inflate(object: &[u8], name: &str) -> Vec<u8> {
+fn inflate(object: &[u8], takes_plain: bool) -> Text {
     if !object.starts_with(&GZIP_MAGIC) {
-        return if name.ends_with(".gz") { Vec::new() } else { object.to_vec() };
+        let bytes = if takes_plain { object.to_vec() } else { Vec::new() };
+        return Text { bytes, is_cut: false };
     }
-    let (mut text, mut rest) = (Vec::new(), object);
+    let (mut text, mut rest) = (Text::default(), object);
     while rest.starts_with(&GZIP_MAGIC) {
         let mut member = GzDecoder::new(rest);
-        match member.read_to_end(&mut text) {
+        match member.read_to_end(&mut text.bytes) {
             Ok(_) => rest = member.into_inner(),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
-            Err(_) => return Vec::new(),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                text.is_cut = true;
+                break;
+            }
+            Err(_) => return Text::default(),
         }
     }
     text
@@ -151,21 +158,21 @@ mod tests {
     #[test]
     fn members_follow_each_other_and_what_follows_them_is_no_text() {
         let object = [gzip(b"one "), gzip(b"two"), b"garbage".to_vec()].concat();
-        assert_eq!(inflate(&object, "a.gz"), b"one two");
+        assert_eq!(inflate(&object, false).bytes, b"one two");
     }
 
     #[test]
     fn a_cut_object_gives_its_beginning_and_a_damaged_or_false_one_nothing() {
         let text: Vec<u8> = (0..100_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         let whole = gzip(&text);
-        let cut = inflate(&whole[..whole.len() / 2], "a.gz");
-        assert!(!cut.is_empty() && text.starts_with(&cut));
+        let cut = inflate(&whole[..whole.len() / 2], false);
+        assert!(cut.is_cut && !cut.bytes.is_empty() && text.starts_with(&cut.bytes));
         let mut damaged = whole;
         let checksum = damaged.len() - 8;
         damaged[checksum] ^= 1;
-        assert!(inflate(&damaged, "a.gz").is_empty());
-        assert!(inflate(b"{}", "a.gz").is_empty());
-        assert_eq!(inflate(b"{}", "a.json"), b"{}");
+        assert_eq!(inflate(&damaged, false), Text::default());
+        assert_eq!(inflate(b"not gzip", false), Text::default());
+        assert_eq!(inflate(b"{}", true).bytes, b"{}");
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! `[table.dedup]`: which rows are one row, and what is computed over those that are.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which of several rows with one key stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The row with the smallest `order_by`.
+    #[default]
+    First,
+    /// The row with the largest `order_by`.
+    Last,
+}
+
+/// What is computed over all rows that share a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AggregateFunction {
+    /// The smallest value of the column.
+    Min,
+    /// The largest value of the column.
+    Max,
+    /// How many rows there were.
+    Count,
+}
+
+/// An extra column of the table, computed over the rows that share a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Aggregate {
+    /// The new column's name.
+    #[schemars(example = &"first_seen")]
+    pub name: String,
+    /// What is computed.
+    #[schemars(example = AggregateFunction::Min)]
+    pub function: AggregateFunction,
+    /// The column it is computed over; not used by `count`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"timestamp")]
+    pub of: Option<String>,
+}
+
+/// `[table.dedup]`: rows with an equal key are one row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dedup {
+    /// The columns that make two rows the same. Null equals null.
+    #[schemars(example = example_key())]
+    pub key: Vec<String>,
+    /// Which row stays.
+    #[serde(default)]
+    pub keep: Keep,
+    /// The column that orders rows with one key; its ties are broken by object name, then line.
+    #[serde(default = "default_order_by")]
+    pub order_by: String,
+    /// Columns computed over all rows with one key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aggregate: Vec<Aggregate>,
+}
+
+fn example_key() -> [&'static str; 1] {
+    ["ID"]
+}
+fn default_order_by() -> String {
+    crate::stamp::SEQUENCE_FIELD.to_owned()
+}
