@@ -56,6 +56,7 @@ mod report;
 mod seen;
 mod stages;
 mod table;
+mod upload;
 mod withdraw;
 mod workers;
 mod write;
@@ -234,6 +235,7 @@ impl Compactor {
         if self.target.is_none() {
             let inferred = self.infer().await?;
             self.target = self.open_target(inferred).await?;
+            self.learn().await?;
         }
         loop {
             self.recover(report, recorder).await?;

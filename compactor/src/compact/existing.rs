@@ -13,7 +13,6 @@ use arrow::{
 };
 use bytes::Bytes;
 use deltalake::{
-    datafile::writer::DeltaWriter,
     kernel::{Add, Remove},
     table::state::DeltaTableState,
 };
@@ -30,7 +29,7 @@ use parquet::{
 };
 use serde_json::{Map, Value};
 
-use super::write::TableWriter;
+use super::{upload::FileWriter, write::TableWriter};
 use crate::{
     decode::timestamp_us,
     dedupe::{Change, Deduper},
@@ -269,13 +268,13 @@ impl TableReader {
     }
 
     /// Writes the file's rows as they are; returns how many.
-    pub(super) async fn copy(&self, file: &DataFile, out: &mut DeltaWriter) -> Result<u64, CompactError> {
+    pub(super) async fn copy(&self, file: &DataFile, out: &mut FileWriter) -> Result<u64, CompactError> {
         let mut stream = self.open(file, None).await?;
         let mut rows = 0;
         while let Some(read) = stream.next().await {
             let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
             let batch = self.conform(file, None, &read)?;
-            out.write(&batch).await.map_err(|source| CompactError::delta(&file.path, source))?;
+            out.write(&batch).await?;
             rows += batch.num_rows() as u64;
         }
         Ok(rows)
@@ -289,7 +288,6 @@ impl TableReader {
         deduper: &Deduper,
         writer: &TableWriter,
     ) -> Result<(Vec<Add>, u64), CompactError> {
-        let delta = |source| CompactError::delta(&file.path, source);
         let mut out = writer.file();
         let mut stream = self.open(file, None).await?;
         let (mut first_row, mut changes) = (0_u64, changes);
@@ -300,11 +298,11 @@ impl TableReader {
             let (here, later) = changes.split_at(changes.partition_point(|(row, _)| *row < end));
             let changed = self.changed(&batch, first_row, here, deduper)?;
             if changed.num_rows() > 0 {
-                out.write(&changed).await.map_err(delta)?;
+                out.write(&changed).await?;
             }
             (first_row, changes) = (end, later);
         }
-        Ok((out.close().await.map_err(delta)?, first_row))
+        Ok((out.close().await?, first_row))
     }
 
     /// One batch of a file with its changes made.

@@ -9,6 +9,7 @@ mod layout;
 mod lease;
 mod optimize;
 mod plan;
+mod staged;
 mod vacuum;
 
 pub use layout::Layout;

@@ -11,7 +11,7 @@ use arrow::{
     row::{RowConverter, SortField},
 };
 use deltalake::{
-    datafile::writer::{DeltaWriter, WriterConfig},
+    datafile::writer::WriterConfig,
     kernel::{Add, scalars::ScalarExt},
     logstore::LogStoreRef,
     table::{config::TablePropertiesExt, state::DeltaTableState},
@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 use indexmap::IndexMap;
 use tokio::runtime::Handle;
 
-use super::{encoding::properties, stages::Stage, workers::Workers};
+use super::{encoding::properties, stages::Stage, upload::FileWriter, workers::Workers};
 use crate::{dedupe::Deduper, error::CompactError};
 
 /// Rows put together at a time.
@@ -131,8 +131,8 @@ impl TableWriter {
     }
 
     /// A writer for one or more files; all its rows should be of one partition.
-    pub(super) fn file(&self) -> DeltaWriter {
-        DeltaWriter::new(self.log_store.object_store(None), self.config.clone())
+    pub(super) fn file(&self) -> FileWriter {
+        FileWriter::new(self.log_store.object_store(None), self.config.clone(), &self.url)
     }
 
     /// Writes the rows with these numbers.
@@ -167,11 +167,11 @@ impl TableWriter {
         for (number, slice) in rows.chunks(SLICE_ROWS).enumerate() {
             let slice = source.rows(slice, &self.in_files)?;
             if number == 0 {
-                writer = writer.with_writer_properties(properties(&slice));
+                writer = writer.with_properties(properties(&slice));
             }
-            writer.write_partition(slice, &values).await.map_err(|e| CompactError::delta(&self.url, e))?;
+            writer.with(async |out| out.write_partition(slice, &values).await).await?;
         }
-        writer.close().await.map_err(|e| CompactError::delta(&self.url, e))
+        writer.close().await
     }
 
     /// The rows by partition; within one, their order stays.

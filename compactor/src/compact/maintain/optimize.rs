@@ -221,7 +221,7 @@ async fn write(
         for input in &inputs {
             rows += reader.copy(input, &mut out).await?;
         }
-        let mut added = out.close().await.map_err(|e| CompactError::delta(table.url(), e))?;
+        let mut added = out.close().await?;
         let written = rows_of(&added)?;
         if i64::try_from(rows).ok() != Some(written) || (group.rows > 0 && group.rows != rows) {
             let reason =
