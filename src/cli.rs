@@ -90,6 +90,9 @@ pub(crate) struct QuarantineArgs {
     pub(crate) scenario: ScenarioArgs,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+    /// For tests: wait at this point of the protocol to be killed.
+    #[arg(long, hide = true, value_name = "POINT[:N]")]
+    pub(crate) hold_at: Option<HoldAt>,
 }
 
 /// What every leg that reads a scenario takes.

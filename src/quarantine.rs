@@ -20,7 +20,9 @@ async fn open(args: &QuarantineArgs) -> Result<Compactor, Failure> {
     let scenario = scenario::read(&args.scenario)?;
     let lake = place::lake(&scenario, &args.place).await?;
     let table = place::table(&scenario, &args.place, false).await?;
-    compacting::open(compacting::config(lake, table, &scenario, "")).await
+    let mut config = compacting::config(lake, table, &scenario, "");
+    config.hold_at.clone_from(&args.hold_at);
+    compacting::open(config).await
 }
 
 async fn list(compactor: &Compactor) -> Result<u8, Failure> {

@@ -18,7 +18,7 @@ use std::{
     process::Command,
 };
 
-use support::{expect_exit, lake, millrace};
+use support::{at, expect_exit, lake, millrace, number, record};
 
 const SCENARIO: &str = r#"
 name = "places"
@@ -119,6 +119,60 @@ fn a_table_folder_that_cannot_be_written_is_named() {
     assert_eq!(output.status.code(), Some(3), "{error}");
     assert!(error.contains("ermission denied") && error.contains("table"), "{error}");
     assert_eq!(fs::read_dir(world.table()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_table_deleted_between_two_passes_is_made_again_from_the_lake() {
+    let world = World::new(3);
+    expect_exit(&mut world.compact(), 0);
+    fs::remove_dir_all(world.table()).unwrap();
+    let (out, _) = expect_exit(&mut world.compact(), 0);
+    assert!(out.contains("6,000"), "{out}");
+    // Only the log is gone: what the manifests name is done again, and nothing else is new.
+    fs::remove_dir_all(world.table().join("_delta_log")).unwrap();
+    let (out, _) = expect_exit(&mut world.compact(), 0);
+    assert!(out.contains("6,000"), "{out}");
+    assert_eq!(fs::read_dir(world.table().join("_millrace/manifests")).unwrap().count(), 3);
+}
+
+#[test]
+fn a_table_that_someone_else_made_with_another_schema_is_refused_and_left_alone() {
+    let world = World::new(1);
+    let log = world.table().join("_delta_log");
+    fs::create_dir_all(&log).unwrap();
+    let schema = r#"{\"type\":\"struct\",\"fields\":[{\"name\":\"sensor_id\",\"type\":\"long\",\"nullable\":true,\"metadata\":{}}]}"#;
+    let entry = format!(
+        "{{\"protocol\":{{\"minReaderVersion\":1,\"minWriterVersion\":2}}}}\n{{\"metaData\":{{\"id\":\"b5b1c1d4-5a0e-4a3c-9d6f-3a1d5c9c2f11\",\
+         \"format\":{{\"provider\":\"parquet\",\"options\":{{}}}},\"schemaString\":\"{schema}\",\"partitionColumns\":[],\
+         \"configuration\":{{}},\"createdTime\":1750000000000}}}}\n"
+    );
+    fs::write(log.join("00000000000000000000.json"), entry).unwrap();
+    let (_, error) = expect_exit(&mut world.compact(), 2);
+    assert!(error.contains("exists with another schema") && error.contains("/table"), "{error}");
+    assert!(error.contains("it has no"), "the difference is told: {error}");
+    assert_eq!(fs::read_dir(world.table()).unwrap().count(), 1, "nothing is written beside the log");
+    assert_eq!(fs::read_dir(log).unwrap().count(), 1);
+}
+
+#[test]
+fn records_of_64_mb_and_of_many_levels_are_rows_or_in_quarantine_and_their_neighbours_are_kept() {
+    let world = World::new(0);
+    let long = |bytes: usize| format!("{{\"millrace_seq\":1,\"note\":\"{}\"}}\n", "x".repeat(bytes));
+    let deep = |levels: usize| {
+        format!("{{\"millrace_seq\":2,\"note\":{}{}}}\n", "{\"a\":".repeat(levels) + "1", "}".repeat(levels))
+    };
+    let lake_folder = world.home.path().join("lake");
+    let lines = [reading(0), long(60 << 20), reading(1), long(64 << 20), reading(2)].concat();
+    lake::object(&lake_folder, "long.gz", lines.as_bytes());
+    let lines = [reading(3), deep(127), deep(128), deep(100_000), reading(4)].concat();
+    lake::object(&lake_folder, "deep.gz", lines.as_bytes());
+    let out = world.home.path().join("out");
+    expect_exit(world.compact().arg("--out").arg(&out), 0);
+    let record = record(&out);
+    let reasons = &at(&record, "compaction.quarantine_reasons").to_string();
+    let (lines, rows) = (number(&record, "compaction.lines"), number(&record, "compaction.rows"));
+    assert_eq!((lines, rows + number(&record, "compaction.quarantined")), (10, 10), "{reasons}");
+    assert!(rows >= 8 && reasons.contains("too_long"), "{rows} rows; {reasons}");
 }
 
 #[test]

@@ -58,6 +58,7 @@ mod seal;
 mod seen;
 mod stages;
 mod table;
+mod upload;
 mod withdraw;
 mod workers;
 mod write;
@@ -240,6 +241,7 @@ impl Compactor {
         if self.target.is_none() {
             let inferred = self.infer().await?;
             self.target = self.open_target(inferred).await?;
+            self.learn().await?;
         }
         loop {
             self.recover(report, recorder).await?;

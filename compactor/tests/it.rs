@@ -40,3 +40,5 @@ mod reader;
 mod replay;
 #[path = "it/support.rs"]
 mod support;
+#[path = "it/uploads.rs"]
+mod uploads;

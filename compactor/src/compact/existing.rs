@@ -12,7 +12,7 @@ use arrow::{
     datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
 };
 use bytes::Bytes;
-use deltalake::{datafile::writer::DeltaWriter, kernel::Remove, table::state::DeltaTableState};
+use deltalake::{kernel::Remove, table::state::DeltaTableState};
 use futures::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture, stream::BoxStream};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::{
@@ -29,6 +29,7 @@ use serde_json::{Map, Value};
 use super::{
     conform::conformed,
     keys::{Keyed, Reference},
+    upload::FileWriter,
     write::TableWriter,
 };
 use crate::{
@@ -305,7 +306,7 @@ impl TableReader {
     pub(super) async fn copy(
         &self,
         file: &DataFile,
-        out: &mut DeltaWriter,
+        out: &mut FileWriter,
         hash: Option<&KeyHash>,
         hashes: &mut Vec<u64>,
     ) -> Result<u64, CompactError> {
@@ -317,7 +318,7 @@ impl TableReader {
             if let Some(hash) = hash {
                 hashes.extend(hash.of(&batch)?);
             }
-            out.write(&batch).await.map_err(|source| CompactError::delta(&file.path, source))?;
+            out.write(&batch).await?;
             rows += batch.num_rows() as u64;
         }
         Ok(rows)
@@ -332,7 +333,6 @@ impl TableReader {
         writer: &TableWriter,
         hash: Option<&KeyHash>,
     ) -> Result<(Keyed, u64), CompactError> {
-        let delta = |source| CompactError::delta(&file.path, source);
         let mut out = writer.file();
         let mut stream = self.open(file, None).await?;
         let (mut first_row, mut changes) = (0_u64, changes);
@@ -347,11 +347,11 @@ impl TableReader {
                 hashes.extend(hash.of(&changed)?);
             }
             if changed.num_rows() > 0 {
-                out.write(&changed).await.map_err(delta)?;
+                out.write(&changed).await?;
             }
             (first_row, changes) = (end, later);
         }
-        Ok((Keyed { added: out.close().await.map_err(delta)?, hashes }, first_row))
+        Ok((Keyed { added: out.close().await?, hashes }, first_row))
     }
 
     /// One batch of a file with its changes made.

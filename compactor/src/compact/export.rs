@@ -101,7 +101,7 @@ async fn write(table: &Table, target: &Location) -> Result<Exported, CompactErro
         for file in files {
             done.rows += reader.copy(file, &mut out, None, &mut Vec::new()).await?;
         }
-        added.extend(out.close().await.map_err(|e| CompactError::delta(&target.url, e))?);
+        added.extend(out.close().await?);
     }
     let rows = rows_of(&added)?;
     if i64::try_from(done.rows).ok() != Some(rows) {

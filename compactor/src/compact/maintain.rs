@@ -11,6 +11,7 @@ mod lease;
 mod optimize;
 mod plan;
 mod sort;
+mod staged;
 mod vacuum;
 
 pub use layout::Layout;

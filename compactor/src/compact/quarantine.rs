@@ -122,7 +122,6 @@ pub(super) async fn write(
         // A quarantine from before a column was thought of.
         table.add_columns(fields()).await?;
         let mut writer = TableWriter::new(&table.log_store, &table.state, schema()).file();
-        let delta = |e| CompactError::delta(&place.url, e);
         let mut rest = bad;
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -131,10 +130,10 @@ pub(super) async fn write(
                 bytes <= BATCH_BYTES
             });
             let (batch, later) = rest.split_at(fits.count().max(1));
-            writer.write(&rows(batch, sequence, run, now_us)?).await.map_err(delta)?;
+            writer.write(&rows(batch, sequence, run, now_us)?).await?;
             rest = later;
         }
-        let added = writer.close().await.map_err(delta)?;
+        let added = writer.close().await?;
         durable::sync(place, added.iter().map(|add| place.path(&add.path)).collect()).await?;
         let actions = added.into_iter().map(Action::Add).collect();
         let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
@@ -157,7 +156,6 @@ pub(super) async fn withdraw(
 ) -> Result<(), CompactError> {
     // Made where there is none: the process whose commit was withdrawn may be about to bring pieces.
     let mut table = Table::open_or_create(place, fields(), &[]).await?.on_behalf_of(of);
-    let delta = |e| CompactError::delta(&place.url, e);
     for _ in 0..ATTEMPTS {
         let mut actions = Vec::new();
         for file in
@@ -178,9 +176,9 @@ pub(super) async fn withdraw(
             )
             .file();
             for batch in &others {
-                writer.write(batch).await.map_err(delta)?;
+                writer.write(batch).await?;
             }
-            actions.extend(writer.close().await.map_err(delta)?.into_iter().map(Action::Add));
+            actions.extend(writer.close().await?.into_iter().map(Action::Add));
         }
         let held = table.sequence().await?;
         if actions.is_empty() && held >= sequence {

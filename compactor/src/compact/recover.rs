@@ -60,7 +60,7 @@ impl Compactor {
     /// Which objects the table holds.
     pub(super) async fn learn(&mut self) -> Result<(), CompactError> {
         let withdrawn = self.settle().await?;
-        self.seen = Seen::load(&self.config.table, self.committed, &withdrawn).await?;
+        self.seen = Seen::load(&self.config.table, self.committed, withdrawn).await?;
         Ok(())
     }
 
@@ -70,10 +70,14 @@ impl Compactor {
         manifest: &Manifest,
         schema: &Arc<TableSchema>,
     ) -> Result<(Batch, Vec<String>), CompactError> {
+        let all = || manifest.objects.iter().map(|object| object.key.clone()).collect();
+        // The table's log was deleted and the manifests were not: what was withdrawn is named by later ones again.
+        if self.seen.is_withdrawn(manifest.sequence) {
+            return Ok((Batch::default(), all()));
+        }
         if manifest.lake == self.quarantine_id() {
             return self.replayed(manifest, schema).await;
         }
-        let all = || manifest.objects.iter().map(|object| object.key.clone()).collect();
         let lake = if manifest.lake == self.lake_id {
             self.config.lake.clone()
         } else {

@@ -27,6 +27,8 @@ pub(super) const ROLL_EVERY: u64 = 64;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     hashes: HashSet<u128>,
+    /// The numbers of manifests of which nothing came, in this table or in one that was in its place before.
+    withdrawn: BTreeSet<u64>,
 }
 
 /// An object is its lake and its key: two lakes may use the same names.
@@ -42,14 +44,13 @@ impl Seen {
     ///
     /// # Errors
     /// [`CompactError::Manifest`] when a manifest that is part of the table is gone: what it named would be taken again.
-    pub(super) async fn load(
-        table: &Location,
-        committed: u64,
-        withdrawn: &BTreeSet<u64>,
-    ) -> Result<Self, CompactError> {
-        let mut seen = Self::default();
+    pub(super) async fn load(table: &Location, committed: u64, withdrawn: BTreeSet<u64>) -> Result<Self, CompactError> {
+        let mut seen = Self { withdrawn, ..Self::default() };
         let rolled = seen.load_rolled(table, committed).await?;
-        for sequence in (rolled + 1..=committed).filter(|sequence| !withdrawn.contains(sequence)) {
+        for sequence in rolled + 1..=committed {
+            if seen.withdrawn.contains(&sequence) {
+                continue;
+            }
             let Some(manifest) = manifest::read(table, sequence).await? else {
                 let path = table.path("_millrace/manifests").to_string();
                 return Err(CompactError::Manifest { path, reason: format!("number {sequence} is missing") });
@@ -82,6 +83,11 @@ impl Seen {
             }
         }
         Ok(0)
+    }
+
+    /// Whether a manifest was withdrawn.
+    pub(super) fn is_withdrawn(&self, sequence: u64) -> bool {
+        self.withdrawn.contains(&sequence)
     }
 
     pub(super) fn contains(&self, lake: &str, key: &str) -> bool {
@@ -143,7 +149,7 @@ mod tests {
         let mut found = Seen::default();
         assert_eq!(found.load_rolled(&table, 2 * ROLL_EVERY).await.unwrap(), ROLL_EVERY);
         assert_eq!(found.hashes, seen.hashes);
-        let error = Seen::load(&table, 2 * ROLL_EVERY, &BTreeSet::new()).await.unwrap_err().to_string();
+        let error = Seen::load(&table, 2 * ROLL_EVERY, BTreeSet::new()).await.unwrap_err().to_string();
         assert!(error.contains("number 65 is missing"), "{error}");
     }
 
@@ -156,7 +162,7 @@ mod tests {
         seen.roll(&table, ROLL_EVERY - 1).await.unwrap();
         assert!(Seen::default().load_rolled(&table, ROLL_EVERY).await.unwrap() == 0);
         seen.roll(&table, ROLL_EVERY).await.unwrap();
-        assert_eq!(Seen::load(&table, ROLL_EVERY, &BTreeSet::new()).await.unwrap().hashes, seen.hashes);
+        assert_eq!(Seen::load(&table, ROLL_EVERY, BTreeSet::new()).await.unwrap().hashes, seen.hashes);
         let mut earlier = Seen::default();
         assert_eq!(earlier.load_rolled(&table, ROLL_EVERY - 1).await.unwrap(), 0);
     }

@@ -11,7 +11,7 @@ use arrow::{
     row::{RowConverter, SortField},
 };
 use deltalake::{
-    datafile::writer::{DeltaWriter, WriterConfig},
+    datafile::writer::WriterConfig,
     kernel::scalars::ScalarExt,
     logstore::LogStoreRef,
     table::{config::TablePropertiesExt, state::DeltaTableState},
@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 use indexmap::IndexMap;
 use tokio::runtime::Handle;
 
-use super::{encoding::properties, keys::Keyed, stages::Stage, workers::Workers};
+use super::{encoding::properties, keys::Keyed, stages::Stage, upload::FileWriter, workers::Workers};
 use crate::{dedupe::Deduper, error::CompactError};
 
 /// Rows put together at a time.
@@ -148,14 +148,10 @@ impl TableWriter {
     }
 
     /// A writer for one or more files; all its rows should be of one partition.
-    pub(super) fn file(&self) -> DeltaWriter {
-        self.file_like(&RecordBatch::new_empty(Arc::clone(&self.in_files)))
-    }
-
-    /// The same, for rows like these.
-    pub(super) fn file_like(&self, sample: &RecordBatch) -> DeltaWriter {
-        let writer = DeltaWriter::new(self.log_store.object_store(None), self.config.clone());
-        writer.with_writer_properties(properties(sample, &self.bloom_filters))
+    pub(super) fn file(&self) -> FileWriter {
+        let empty = RecordBatch::new_empty(Arc::clone(&self.in_files));
+        FileWriter::new(self.log_store.object_store(None), self.config.clone(), &self.url)
+            .with_properties(properties(&empty, &self.bloom_filters))
     }
 
     /// Writes the rows with these numbers.
@@ -189,12 +185,11 @@ impl TableWriter {
         for (number, slice) in rows.chunks(SLICE_ROWS).enumerate() {
             let slice = source.rows(slice, &self.in_files)?;
             if number == 0 {
-                writer = self.file_like(&slice);
+                writer = writer.with_properties(properties(&slice, &self.bloom_filters));
             }
-            writer.write_partition(slice, &values).await.map_err(|e| CompactError::delta(&self.url, e))?;
+            writer.with(async |out| out.write_partition(slice, &values).await).await?;
         }
-        let added = writer.close().await.map_err(|e| CompactError::delta(&self.url, e))?;
-        Ok(Keyed { added, hashes: source.hashes(rows) })
+        Ok(Keyed { added: writer.close().await?, hashes: source.hashes(rows) })
     }
 
     /// The rows by partition; within one, their order stays.

@@ -1,9 +1,12 @@
 //! The lake changes while it is being taken: objects come, go, and are overwritten. What the table and the quarantine hold
 //! in the end is one content of each object, whole, and of what was there at the last pass nothing is missing.
+//!
+//! Of the requests of a withdrawal every fifth goes wrong once; `MILLRACE_FAULTS=all` tries every one.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use futures::FutureExt;
@@ -11,6 +14,7 @@ use millrace_compactor::{Compactor, compact::FailPoint};
 use millrace_scenarios::{Keep, Table};
 
 use crate::{
+    faults::step,
     faulty::{Fault, FaultyStore},
     hooked::HookedStore,
     support::{Row, World, reading, readings},
@@ -130,6 +134,10 @@ async fn a_commit_whose_object_changed_before_it_was_finished_is_withdrawn_and_t
             assert_eq!(world.pass(&spec).await.objects, objects, "{change:?} {point:?}");
             if change == Change::Removed {
                 assert_eq!(state(&world), truth(&world.lake(), &spec).await, "{change:?} {point:?}");
+                // What was withdrawn stays so for a table that is made anew from the manifests.
+                fs::remove_dir_all(world.table().join("_delta_log")).unwrap();
+                world.pass(&spec).await;
+                assert_eq!(world.rows(), truth(&world.lake(), &spec).await.0, "{point:?}");
             }
             assert_eq!(world.pass(&spec).await.lines, 0);
         }
@@ -160,9 +168,15 @@ async fn a_manifest_of_a_lake_that_is_no_more_does_not_stop_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whichever_request_of_a_withdrawal_fails_the_next_pass_makes_it_good() {
     let spec = readings(Keep::First, true);
-    let mut tried = 0;
-    for fault in [Fault::Refused, Fault::AnswerLost, Fault::Gone] {
-        for at in 1.. {
+    let world = World::new();
+    put(&world);
+    Change::SameLength.apply(&world.lake());
+    let wanted = truth(&world.lake(), &spec).await;
+    let (mut tried, mut requests_of_a_pass) = (0, 0);
+    for (number, fault) in [Fault::Refused, Fault::AnswerLost, Fault::Gone].into_iter().enumerate() {
+        let mut at = number as u64;
+        loop {
+            at += step();
             let world = World::new();
             put(&world);
             world.pass_until(&spec, FailPoint::BeforeCommit).await;
@@ -175,16 +189,17 @@ async fn whichever_request_of_a_withdrawal_fails_the_next_pass_makes_it_good() {
                 Err(error) => Err(error),
             };
             world.pass(&spec).await;
-            assert_eq!(state(&world), truth(&world.lake(), &spec).await, "{fault:?} at {at}");
+            assert_eq!(state(&world), wanted, "{fault:?} at {at}");
             assert_eq!(world.pass(&spec).await.lines, 0, "{fault:?} at {at}");
             tried += 1;
-            if requests.load(std::sync::atomic::Ordering::Relaxed) < at {
+            requests_of_a_pass = requests.load(Ordering::Relaxed);
+            if requests_of_a_pass < at {
                 break;
             }
         }
     }
     println!("{tried} withdrawals with a request gone wrong");
-    assert!(tried > 60, "{tried}");
+    assert!(requests_of_a_pass > 15 && tried >= 9, "{tried} {requests_of_a_pass}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

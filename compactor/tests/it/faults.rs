@@ -39,7 +39,7 @@ async fn undisturbed(spec: &Table) -> (Vec<Row>, Vec<(String, String)>) {
 }
 
 /// The distance between the requests that are tried.
-fn step() -> u64 {
+pub(crate) fn step() -> u64 {
     if std::env::var_os("MILLRACE_FAULTS").is_some() { 1 } else { 5 }
 }
 
@@ -109,6 +109,7 @@ async fn whichever_request_to_the_lake_fails_nothing_is_taken_by_halves() {
             world.pass(&spec).await;
             assert_eq!((world.rows(), quarantine(&world)), (rows.clone(), bad.clone()), "{fault:?} at {at}");
             if !made {
+                println!("lake, {fault:?}: each of {} requests failed once", at - 1);
                 break;
             }
         }

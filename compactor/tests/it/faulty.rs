@@ -171,6 +171,8 @@ impl MultipartUpload for FaultyUpload {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
+        let turn = Turn::of(&self.requests, self.fault, self.at);
+        turn.before()?;
+        turn.after(self.inner.abort().await)
     }
 }

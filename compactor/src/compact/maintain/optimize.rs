@@ -340,10 +340,10 @@ async fn write(
                 if let Some(hash) = &hash {
                     hashes.extend(hash.of(&batch)?);
                 }
-                out.write(&batch).await.map_err(|e| CompactError::delta(table.url(), e))?;
+                out.write(&batch).await?;
             }
         }
-        let mut added = out.close().await.map_err(|e| CompactError::delta(table.url(), e))?;
+        let mut added = out.close().await?;
         let written = rows_of(&added)?;
         if i64::try_from(rows).ok() != Some(written) || (group.rows > 0 && group.rows != rows) {
             let reason =

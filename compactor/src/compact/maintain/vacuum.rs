@@ -7,7 +7,7 @@ use deltalake::{checkpoints::cleanup_metadata, table::config::TablePropertiesExt
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
-use super::{Size, existing, lease::Lease};
+use super::{Size, existing, lease::Lease, staged};
 use crate::{
     clock::Clock,
     compact::{
@@ -97,10 +97,12 @@ async fn delete(
         if number % 1_000 == 0 {
             lease.keep().await?;
         }
-        let path = place.path(path);
-        match place.store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(source) => return Err(CompactError::object(path, source)),
+        if !staged::delete(place, path)? {
+            let path = place.path(path);
+            match place.store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(source) => return Err(CompactError::object(path, source)),
+            }
         }
     }
     report.deleted = true;
@@ -144,6 +146,14 @@ async fn find(table: &Table, retention: Duration, now_us: u64) -> Result<VacuumR
         } else {
             report.bytes += found.size;
             report.files.push(path.to_string());
+        }
+    }
+    for (path, bytes, written_us) in staged::files(&table.place)? {
+        if written_us > before_us {
+            report.kept_young += 1;
+        } else {
+            report.bytes += bytes;
+            report.files.push(path);
         }
     }
     report.files.sort_unstable();
