@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod lake;
 pub mod node;
+pub mod proxy;
 pub mod python;
 pub mod server;
 
