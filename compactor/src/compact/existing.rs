@@ -13,7 +13,6 @@ use arrow::{
 };
 use bytes::Bytes;
 use deltalake::{
-    datafile::writer::DeltaWriter,
     kernel::{Add, Remove},
     table::state::DeltaTableState,
 };
@@ -290,19 +289,6 @@ impl TableReader {
         let columns = metadata.row_groups().first().map(|group| group.columns()).unwrap_or_default();
         let with_filter = columns.iter().filter(|column| column.bloom_filter_offset().is_some());
         Ok(with_filter.map(|column| column.column_path().string()).collect())
-    }
-
-    /// Writes the file's rows as they are; returns how many.
-    pub(super) async fn copy(&self, file: &DataFile, out: &mut DeltaWriter) -> Result<u64, CompactError> {
-        let mut stream = self.open(file, None).await?;
-        let mut rows = 0;
-        while let Some(read) = stream.next().await {
-            let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
-            let batch = self.conform(file, None, &read)?;
-            out.write(&batch).await.map_err(|source| CompactError::delta(&file.path, source))?;
-            rows += batch.num_rows() as u64;
-        }
-        Ok(rows)
     }
 
     /// Writes the file again with the changes (in order of row) made; returns what to add and how many rows it had.

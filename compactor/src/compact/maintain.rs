@@ -10,7 +10,7 @@ mod layout;
 mod lease;
 mod optimize;
 mod plan;
-mod sort;
+mod rows;
 mod vacuum;
 
 pub use layout::Layout;

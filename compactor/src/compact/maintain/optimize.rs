@@ -24,7 +24,7 @@ use super::{
     layout::Layout,
     lease::Lease,
     plan::{Facts, Group, Plan},
-    sort,
+    rows,
 };
 use crate::{
     clock::Clock,
@@ -314,20 +314,22 @@ async fn write(table: &Table, groups: &[Group], aim: &Aim, lease: &mut Lease) ->
         }
         // A file has the filters that those have which it takes the place of.
         let filters = reader.bloom_filters(&inputs[0]).await?;
-        let mut out = writer.clone().with_bloom_filters(filters).file();
-        let mut rows = 0;
-        if aim.cluster_by.is_empty() {
-            for input in &inputs {
-                rows += reader.copy(input, &mut out).await?;
-            }
-        } else {
-            let mut sorted = sort::sorted(&reader, &inputs, &aim.cluster_by).await?;
-            while let Some(batch) = sorted.try_next().await? {
-                rows += batch.num_rows() as u64;
-                out.write(&batch).await.map_err(|e| CompactError::delta(table.url(), e))?;
-            }
+        let writer = writer.clone().with_bloom_filters(filters);
+        let mut batches = match aim.cluster_by.as_slice() {
+            [] => rows::as_they_lie(&reader, &inputs),
+            columns => rows::in_order(&reader, &inputs, columns).await?,
+        };
+        let delta = |e| CompactError::delta(table.url(), e);
+        let (mut out, mut rows) = (None, 0);
+        while let Some(batch) = batches.try_next().await? {
+            rows += batch.num_rows() as u64;
+            let out = out.get_or_insert_with(|| writer.file_like(&batch));
+            out.write(&batch).await.map_err(delta)?;
         }
-        let mut added = out.close().await.map_err(|e| CompactError::delta(table.url(), e))?;
+        let mut added = match out {
+            Some(out) => out.close().await.map_err(delta)?,
+            None => Vec::new(),
+        };
         let written = rows_of(&added)?;
         if i64::try_from(rows).ok() != Some(written) || (group.rows > 0 && group.rows != rows) {
             let reason =
