@@ -60,7 +60,7 @@ pub(super) async fn write(
     sidecars: &Arc<Sidecars>,
 ) -> Result<Written, CompactError> {
     let writer = TableWriter::new(&log_store, &state, schema.arrow_table());
-    let writer = writer.with_bloom_filters(schema.bloom_filter().to_vec());
+    let writer = writer.with_bloom_filters(schema.bloom_filter().to_vec()).like(batches.first());
     let Some(deduper) = Deduper::new(&schema)? else {
         let plain = Plain::new(schema.arrow_table(), batches);
         let numbers = plain.numbers();

@@ -29,7 +29,6 @@ use serde_json::{Map, Value};
 use super::{
     conform::conformed,
     keys::{Keyed, Reference},
-    upload::FileWriter,
     write::TableWriter,
 };
 use crate::{
@@ -300,28 +299,6 @@ impl TableReader {
         let columns = metadata.row_groups().first().map(|group| group.columns()).unwrap_or_default();
         let with_filter = columns.iter().filter(|column| column.bloom_filter_offset().is_some());
         Ok(with_filter.map(|column| column.column_path().string()).collect())
-    }
-
-    /// Writes the file's rows as they are; returns how many. The hashes of their keys are added to `hashes`.
-    pub(super) async fn copy(
-        &self,
-        file: &DataFile,
-        out: &mut FileWriter,
-        hash: Option<&KeyHash>,
-        hashes: &mut Vec<u64>,
-    ) -> Result<u64, CompactError> {
-        let mut stream = self.open(file, None).await?;
-        let mut rows = 0;
-        while let Some(read) = stream.next().await {
-            let read = read.map_err(|source| CompactError::Parquet { path: file.path.to_string(), source })?;
-            let batch = self.conform(file, None, &read)?;
-            if let Some(hash) = hash {
-                hashes.extend(hash.of(&batch)?);
-            }
-            out.write(&batch).await?;
-            rows += batch.num_rows() as u64;
-        }
-        Ok(rows)
     }
 
     /// Writes the file again with the changes (in order of row) made; returns what to add and how many rows it had.

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::json;
 use uuid::Uuid;
@@ -86,22 +86,28 @@ fn rename(partial: &FsPath, folder: &FsPath) -> Result<(), CompactError> {
 async fn write(table: &Table, target: &Location) -> Result<Exported, CompactError> {
     let schema = table.state.snapshot().arrow_schema();
     let partition_by = table.state.metadata().partition_columns();
-    let reader = TableReader::new(table.log_store.object_store(None), Arc::clone(&schema), partition_by);
+    let reader = Arc::new(TableReader::new(table.log_store.object_store(None), Arc::clone(&schema), partition_by));
     let writer = TableWriter::new(&target.log_store(), &table.state, schema);
     // One partition's files after the other, so that no more than one file is being written.
-    let mut folders: BTreeMap<String, Vec<DataFile>> = BTreeMap::new();
+    let mut folders: BTreeMap<String, Vec<Arc<DataFile>>> = BTreeMap::new();
     for file in existing::files(&table.url(), &table.state)? {
         let folder = file.path().to_string().rsplit_once('/').map(|(folder, _)| folder.to_owned());
-        folders.entry(folder.unwrap_or_default()).or_default().push(file);
+        folders.entry(folder.unwrap_or_default()).or_default().push(Arc::new(file));
     }
     let (mut done, mut added) = (Exported { version: table.state.version(), ..Exported::default() }, Vec::new());
     for files in folders.values() {
-        let filters = reader.bloom_filters(&files[0]).await?;
-        let mut out = writer.clone().with_bloom_filters(filters).file();
+        let writer = writer.clone().with_bloom_filters(reader.bloom_filters(&files[0]).await?);
+        let mut out = None;
         for file in files {
-            done.rows += reader.copy(file, &mut out, None, &mut Vec::new()).await?;
+            let mut batches = Arc::clone(&reader).stream(Arc::clone(file));
+            while let Some(batch) = batches.try_next().await? {
+                done.rows += batch.num_rows() as u64;
+                out.get_or_insert_with(|| writer.file_like(&batch)).write(&batch).await?;
+            }
         }
-        added.extend(out.close().await?);
+        if let Some(out) = out {
+            added.extend(out.close().await?);
+        }
     }
     let rows = rows_of(&added)?;
     if i64::try_from(done.rows).ok() != Some(rows) {

@@ -10,7 +10,7 @@ mod layout;
 mod lease;
 mod optimize;
 mod plan;
-mod sort;
+mod rows;
 mod staged;
 mod vacuum;
 

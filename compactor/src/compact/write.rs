@@ -110,6 +110,8 @@ pub(super) struct TableWriter {
     in_files: SchemaRef,
     /// Columns that get a bloom filter.
     bloom_filters: Vec<String>,
+    /// Rows that encodings are chosen by, where those of the file are not known yet.
+    sample: RecordBatch,
 }
 
 impl TableWriter {
@@ -138,7 +140,15 @@ impl TableWriter {
             None,
         );
         let url = log_store.root_url().to_string();
-        Self { log_store: Arc::clone(log_store), url, partition_by, config, in_files, bloom_filters: Vec::new() }
+        Self {
+            log_store: Arc::clone(log_store),
+            url,
+            partition_by,
+            config,
+            sample: RecordBatch::new_empty(Arc::clone(&in_files)),
+            in_files,
+            bloom_filters: Vec::new(),
+        }
     }
 
     /// The same, with bloom filters of these columns.
@@ -147,11 +157,23 @@ impl TableWriter {
         self
     }
 
+    /// The same, for rows like these.
+    pub(super) fn like(mut self, sample: Option<&RecordBatch>) -> Self {
+        if let Some(sample) = sample {
+            self.sample = sample.slice(0, sample.num_rows().min(SLICE_ROWS));
+        }
+        self
+    }
+
     /// A writer for one or more files; all its rows should be of one partition.
     pub(super) fn file(&self) -> FileWriter {
-        let empty = RecordBatch::new_empty(Arc::clone(&self.in_files));
+        self.file_like(&self.sample)
+    }
+
+    /// The same, for rows like these.
+    pub(super) fn file_like(&self, sample: &RecordBatch) -> FileWriter {
         FileWriter::new(self.log_store.object_store(None), self.config.clone(), &self.url)
-            .with_properties(properties(&empty, &self.bloom_filters))
+            .with_properties(properties(sample, &self.bloom_filters))
     }
 
     /// Writes the rows with these numbers.

@@ -25,7 +25,7 @@ use super::{
     layout::Layout,
     lease::Lease,
     plan::{Facts, Group, Plan},
-    sort,
+    rows,
 };
 use crate::{
     clock::Clock,
@@ -327,23 +327,24 @@ async fn write(
         }
         // A file has the filters that those have which it takes the place of.
         let filters = reader.bloom_filters(&inputs[0]).await?;
-        let mut out = writer.clone().with_bloom_filters(filters).file();
-        let (mut rows, mut hashes) = (0, Vec::new());
-        if aim.cluster_by.is_empty() {
-            for input in &inputs {
-                rows += reader.copy(input, &mut out, hash.as_ref(), &mut hashes).await?;
+        let writer = writer.clone().with_bloom_filters(filters);
+        let mut batches = match aim.cluster_by.as_slice() {
+            [] => rows::as_they_lie(&reader, &inputs),
+            columns => rows::in_order(&reader, &inputs, columns).await?,
+        };
+        let (mut out, mut rows, mut hashes) = (None, 0, Vec::new());
+        while let Some(batch) = batches.try_next().await? {
+            rows += batch.num_rows() as u64;
+            if let Some(hash) = &hash {
+                hashes.extend(hash.of(&batch)?);
             }
-        } else {
-            let mut sorted = sort::sorted(&reader, &inputs, &aim.cluster_by).await?;
-            while let Some(batch) = sorted.try_next().await? {
-                rows += batch.num_rows() as u64;
-                if let Some(hash) = &hash {
-                    hashes.extend(hash.of(&batch)?);
-                }
-                out.write(&batch).await?;
-            }
+            let out = out.get_or_insert_with(|| writer.file_like(&batch));
+            out.write(&batch).await?;
         }
-        let mut added = out.close().await?;
+        let mut added = match out {
+            Some(out) => out.close().await?,
+            None => Vec::new(),
+        };
         let written = rows_of(&added)?;
         if i64::try_from(rows).ok() != Some(written) || (group.rows > 0 && group.rows != rows) {
             let reason =

@@ -1,8 +1,11 @@
-//! Rows of several files in order, however many there are: what does not fit into memory waits on the disk.
+//! Rows of several files, as they lie or in order. However many there are: what does not fit into memory waits on the disk.
 
 use std::{fmt, sync::Arc};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use datafusion::{
     catalog::streaming::StreamingTable,
     error::DataFusionError,
@@ -10,7 +13,10 @@ use datafusion::{
     physical_plan::{stream::RecordBatchStreamAdapter, streaming::PartitionStream},
     prelude::{SessionConfig, SessionContext, ident},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 
 use crate::{
     compact::existing::{DataFile, TableReader},
@@ -20,12 +26,21 @@ use crate::{
 /// Memory for sorting, bytes.
 const MEMORY_BYTES: usize = 128 << 20;
 
+/// Batches of rows.
+pub(super) type Rows = BoxStream<'static, Result<RecordBatch, CompactError>>;
+
+/// The rows of `files`, one file after the other.
+pub(super) fn as_they_lie(reader: &Arc<TableReader>, files: &[Arc<DataFile>]) -> Rows {
+    let reader = Arc::clone(reader);
+    stream::iter(files.to_vec()).flat_map(move |file| Arc::clone(&reader).stream(file)).boxed()
+}
+
 /// The rows of `files` in ascending order of `columns`, nulls first.
-pub(super) async fn sorted(
+pub(super) async fn in_order(
     reader: &Arc<TableReader>,
     files: &[Arc<DataFile>],
     columns: &[String],
-) -> Result<SendableRecordBatchStream, CompactError> {
+) -> Result<Rows, CompactError> {
     // Batches come without the metadata of the table's schema.
     let schema = Arc::new(Schema::new(reader.schema().fields().clone()));
     let source = Files { reader: Arc::clone(reader), files: files.to_vec(), schema: Arc::clone(&schema) };
@@ -33,7 +48,8 @@ pub(super) async fn sorted(
     let context = SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(1), runtime?);
     let table = StreamingTable::try_new(schema, vec![Arc::new(source)])?;
     let order = columns.iter().map(|name| ident(name.as_str()).sort(true, true)).collect();
-    Ok(context.read_table(Arc::new(table))?.sort(order)?.execute_stream().await?)
+    let sorted = context.read_table(Arc::new(table))?.sort(order)?.execute_stream().await?;
+    Ok(sorted.map_err(CompactError::from).boxed())
 }
 
 /// Files one after the other.
@@ -55,9 +71,8 @@ impl PartitionStream for Files {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let reader = Arc::clone(&self.reader);
-        let files = stream::iter(self.files.clone()).flat_map(move |file| Arc::clone(&reader).stream(file));
-        let batches = files.map_err(|error| DataFusionError::External(Box::new(error)));
+        let batches = as_they_lie(&self.reader, &self.files);
+        let batches = batches.map_err(|error| DataFusionError::External(Box::new(error)));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }
 }
