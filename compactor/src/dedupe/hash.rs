@@ -101,9 +101,10 @@ mod tests {
 
     #[test]
     fn rows_with_one_key_have_one_hash_wherever_the_columns_stand() {
-        let (a, b) = (Arc::new(Int64Array::from(vec![1, 2])), Arc::new(StringArray::from(vec!["x", "y"])));
-        let one = RecordBatch::try_from_iter([("a", a.clone() as ArrayRef), ("b", b.clone() as ArrayRef)]).unwrap();
-        let other = RecordBatch::try_from_iter([("b", b as ArrayRef), ("a", a as ArrayRef)]).unwrap();
+        let a: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let b: ArrayRef = Arc::new(StringArray::from(vec!["x", "y"]));
+        let one = RecordBatch::try_from_iter([("a", Arc::clone(&a)), ("b", Arc::clone(&b))]).unwrap();
+        let other = RecordBatch::try_from_iter([("b", b), ("a", a)]).unwrap();
         let hash = KeyHash::new(&["a".to_owned(), "b".to_owned()], one.schema_ref()).unwrap().unwrap();
         assert_eq!(hash.of(&one).unwrap(), hash.of(&other).unwrap());
     }

@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use millrace_compactor::{
@@ -70,8 +71,8 @@ async fn new_keys_in_old_ranges_read_no_data_file() {
     data_files(&world).iter().for_each(|path| fs::remove_file(path).unwrap());
     put(&world, "new.gz", 7);
     let mut config = world.config(&spec()).await;
-    let store = CountingStore::new(config.table.store.clone());
-    config.table.store = std::sync::Arc::new(store.clone());
+    let store = CountingStore::new(Arc::clone(&config.table.store));
+    config.table.store = Arc::new(store.clone());
     let mut compactor = Compactor::open(config).await.unwrap();
     let before = store.counts().data;
     let report = compactor.pass(None).await.unwrap();
