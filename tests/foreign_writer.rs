@@ -145,7 +145,8 @@ fn a_table_in_order_stays_so_with_a_foreign_writer_and_comes_out_as_plain_parque
     assert!(there.contains("is there already"), "{there}");
     let cluster = |columns: &str| {
         let (_, error) = expect_exit(millrace().arg("optimize").arg(&table).args(["--cluster-by", columns]), 2);
-        error
+        // Where its lines are broken depends on the table's path.
+        error.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert!(cluster("sequence").contains("there is no such column; there are "), "{}", cluster("sequence"));
     assert!(cluster("city").contains("partitioned by it") && cluster("seq,seq").contains("there twice"));
