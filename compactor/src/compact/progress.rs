@@ -49,13 +49,17 @@ pub struct Snapshot {
     pub quarantined: u64,
 }
 
+/// A rest that takes longer is not told: so early it is a guess.
+const LONGEST_LEFT: Duration = Duration::from_secs(1_000 * 3_600);
+
 impl Snapshot {
-    /// How long the rest takes at the pace so far; `None` while that is not known.
+    /// How long the rest takes at the pace so far; `None` while that is not known, or longer than anyone waits.
     #[must_use]
     pub fn left(&self, elapsed: Duration) -> Option<Duration> {
         let rest = self.found_bytes.saturating_sub(self.read_bytes) as f64;
         let known = self.is_all_found && self.read_bytes > 0;
-        known.then(|| elapsed.mul_f64(rest / self.read_bytes as f64))
+        let left = || Duration::try_from_secs_f64(elapsed.as_secs_f64() * rest / self.read_bytes as f64);
+        if known { left().ok().filter(|left| *left < LONGEST_LEFT) } else { None }
     }
 }
 
