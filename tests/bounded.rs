@@ -104,3 +104,77 @@ fn rows_of_four_hundred_partitions_in_every_object_need_no_more_memory_either() 
     println!("peak resident: 40 objects to 400 partitions {} MiB", peak / MIB);
     assert!(peak <= COMPACTION, "{peak}");
 }
+
+/// One row for each key, over the whole table.
+const KEYED: &str = r#"
+name = "keyed"
+
+[source]
+kind = "sensors"
+sensors = 1
+epoch = "2025-01-01T00:00:00Z"
+interval = "1s"
+
+[load]
+stages = [{ rate = 1, for = "1s" }]
+
+[keys]
+kind = "uniform"
+
+[stream]
+name = "keyed"
+shards = 1
+
+[table]
+columns = { id = "string", seq = "integer" }
+
+[table.dedup]
+key = ["id"]
+keep = "first"
+order_by = "seq"
+"#;
+
+/// Rows of one object.
+const ROWS: u64 = 20_000;
+
+/// A key of 32 characters without an order: the keys of any two objects lie in the same range.
+fn key(number: u64) -> String {
+    let mix = |mut x: u64| {
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    };
+    let high = mix(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    format!("{high:016x}{:016x}", mix(high ^ number))
+}
+
+/// `MILLRACE_KEYS=100000000` is the long form.
+#[test]
+fn keys_that_no_memory_holds_are_told_apart_in_bounded_memory() {
+    let keys = std::env::var("MILLRACE_KEYS").map_or(1_600_000, |keys| keys.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (lake_folder, out) = (folder.path().join("lake"), folder.path().join("out"));
+    fs::write(folder.path().join("keyed.toml"), KEYED).unwrap();
+    let put = |name: &str, rows: &mut dyn Iterator<Item = u64>, seq: u64| {
+        let text: String = rows.map(|k| format!("{{\"id\":\"{}\",\"seq\":{seq}}}\n", key(k))).collect();
+        lake::object(&lake_folder, name, text.as_bytes());
+    };
+    // One object in fifty comes late: half of its rows were in another, long ago.
+    let (objects, late) = (keys / ROWS, keys / ROWS / 50);
+    (0..objects).for_each(|n| put(&format!("a/{n:06}.gz"), &mut (n * ROWS..(n + 1) * ROWS), 1));
+    for n in 0..late {
+        let again = n * 50 * ROWS..n * 50 * ROWS + ROWS / 2;
+        let new = keys + n * ROWS / 2..keys + (n + 1) * ROWS / 2;
+        put(&format!("late/{n:06}.gz"), &mut again.chain(new), 2);
+    }
+    let mut command = millrace();
+    command.arg("compact").arg(folder.path().join("keyed.toml")).arg("--lake").arg(&lake_folder);
+    let started = std::time::Instant::now();
+    support::expect_exit(command.arg("--table").arg(folder.path().join("table")).arg("--out").arg(&out), 0);
+    let (record, took) = (record(&out), started.elapsed());
+    let peak = number(&record, "harness.max_rss_bytes");
+    println!("{keys} keys of 32 characters in {took:?}, {} MiB resident at most", peak / MIB);
+    let rows = objects * ROWS + late * ROWS / 2;
+    assert_eq!((number(&record, "compaction.rows"), number(&record, "compaction.duplicates")), (rows, late * ROWS / 2));
+    assert!(peak <= COMPACTION, "{peak}");
+}

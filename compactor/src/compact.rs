@@ -46,6 +46,7 @@ mod evolve;
 mod existing;
 mod export;
 mod keys;
+mod live;
 mod long;
 pub mod maintain;
 mod manifest;
@@ -74,6 +75,7 @@ use apply::Written;
 use batch::{Batch, Reader, Want};
 use discover::Discovery;
 use keys::Sidecars;
+use live::Live;
 use manifest::{Manifest, Object};
 use seen::Seen;
 use table::{Committed, Table};
@@ -103,6 +105,9 @@ pub struct Compactor {
     /// The number of the table's last commit.
     committed: u64,
     seen: Seen,
+    /// Whether a manifest may be there that the table is not at yet: then it comes first. That of another process, which
+    /// is still to come, is found by not being able to put one's own.
+    unfinished: bool,
     passes: u64,
     totals: PassReport,
     progress: Arc<Progress>,
@@ -129,6 +134,7 @@ impl Compactor {
                 target: None,
                 committed: 0,
                 seen: Seen::default(),
+                unfinished: true,
                 passes: 0,
                 totals: PassReport::default(),
                 progress: Arc::default(),
@@ -177,6 +183,7 @@ impl Compactor {
         let state = &table.state;
         let partitions = state.metadata().partition_columns();
         let schema = TableSchema::of_table(place.url.as_str(), &state.schema(), partitions, &self.config.spec)?;
+        table.watch(schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default());
         Ok(Some((table, Arc::new(schema))))
     }
 
@@ -196,9 +203,8 @@ impl Compactor {
             let mut report = PassReport { table_rows: self.totals.table_rows, ..PassReport::default() };
             let outcome = self.run(&mut report, &mut committed).await;
             if let Some((table, _)) = &self.target {
-                let rows = table.state.log_data().iter().filter_map(|file| file.num_records()).sum::<usize>();
-                report.table_rows = rows as u64;
-                report.version = Some(table.state.version());
+                report.table_rows = table.live().map_or(0, Live::rows);
+                report.version = Some(table.version());
             }
             report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
@@ -356,13 +362,16 @@ impl Compactor {
     ) -> Result<bool, CompactError> {
         let (now_us, objects) = (self.config.clock.now_us(), batch.objects.clone());
         let manifest = Manifest::new(self.committed + 1, lake, schema, now_us, objects);
+        self.unfinished = true;
         if !manifest.put(&self.config.table).await? {
             return Ok(false);
         }
         self.stop_at(FailPoint::AfterManifest).await?;
         self.apply(&manifest, batch, report, recorder).await?;
         // Another process may have withdrawn it: then its objects are new still.
-        Ok(self.committed == manifest.sequence)
+        let is_held = self.committed == manifest.sequence;
+        self.unfinished = !is_held;
+        Ok(is_held)
     }
 
     /// Brings a manifest's batch into quarantine and table; false when another process has done so, or has withdrawn the
@@ -386,8 +395,7 @@ impl Compactor {
             let table = self.config.table.url.to_string();
             return Err(CompactError::Contended { table, sequence, attempts: ATTEMPTS });
         }
-        if matches!(attempt, Attempt::Others) && self.target.as_ref().is_some_and(|(table, _)| table.withdrew(sequence))
-        {
+        if matches!(attempt, Attempt::Others) && self.is_withdrawn(sequence).await? {
             return Ok(false);
         }
 
@@ -418,8 +426,12 @@ impl Compactor {
         let written = {
             let _clock = self.workers.stages.writing();
             let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
-            let batches = batch.chunks.clone();
-            apply::write(log_store, state, Arc::clone(schema), batches, &self.workers, &self.sidecars).await?
+            let (schema, batches) = (Arc::clone(schema), batch.chunks.clone());
+            let files = match (table.live(), schema.dedup()) {
+                (Some(live), Some(_)) => live.files(self.config.table.url.as_str())?,
+                _ => Vec::new(),
+            };
+            apply::write(log_store, state, schema, files, batches, &self.workers, &self.sidecars).await?
         };
         let accounted = i128::from(written.gained) + i128::from(written.duplicates) + batch.bad.len() as i128;
         if i128::from(batch.lines) != accounted {

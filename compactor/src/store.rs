@@ -15,6 +15,7 @@ use url::Url;
 
 pub mod counting;
 pub mod durable;
+pub(crate) mod recent;
 mod s3;
 
 pub use crate::error::StoreError;

@@ -14,8 +14,9 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::{
-    existing::{self, DataFile, KeyBounds, TableReader},
+    existing::{KeyBounds, TableReader},
     keys::Sidecars,
+    live::DataFile,
     stages::Stage,
     workers::Workers,
     write::{Plain, RowSource, TableWriter},
@@ -50,11 +51,12 @@ impl Written {
     }
 }
 
-/// Writes the files that bring these rows into the table as `state` has it.
+/// Writes the files that bring these rows into a table of these files.
 pub(super) async fn write(
     log_store: LogStoreRef,
     state: DeltaTableState,
     schema: Arc<TableSchema>,
+    files: Vec<Arc<DataFile>>,
     batches: Vec<RecordBatch>,
     workers: &Workers,
     sidecars: &Arc<Sidecars>,
@@ -74,12 +76,7 @@ pub(super) async fn write(
     let hash = Arc::new(KeyHash::new(key, &schema.arrow_table())?);
     let reader = TableReader::new(log_store.object_store(None), schema.arrow_table(), schema.partition_by());
     let reader = Arc::new(reader);
-    let held = Existing {
-        files: existing::files(log_store.root_url().as_str(), &state)?,
-        reader: Arc::clone(&reader),
-        hash: Arc::clone(&hash),
-        sidecars: Arc::clone(sidecars),
-    };
+    let held = Existing { files, reader: Arc::clone(&reader), hash: Arc::clone(&hash), sidecars: Arc::clone(sidecars) };
     let runtime = Handle::current();
     let dedupe = move || runtime.block_on(dedupe(deduper, batches, &schema, held));
     let (deduper, files, settlement) = workers.run(Stage::Dedupe, dedupe).await?;
@@ -88,10 +85,11 @@ pub(super) async fn write(
     let rows: Arc<dyn RowSource> = Arc::<Deduper>::clone(&deduper);
     let mut added = writer.write(&rows, inserts, workers).await?;
     let (mut removed, mut rows_removed) = (Vec::new(), 0_i64);
+    let now_ms = chrono::Utc::now().timestamp_millis();
     let rewrites = changes.into_iter().map(|(number, changes)| {
         let (reader, deduper, writer) = (Arc::clone(&reader), Arc::clone(&deduper), writer.clone());
         let (file, hash, runtime) = (Arc::clone(&files[number as usize]), Arc::clone(&hash), Handle::current());
-        let remove = file.remove.clone();
+        let remove = file.remove(now_ms);
         let rewrite =
             move || runtime.block_on(reader.rewrite(&file, &changes, &deduper, &writer, hash.as_ref().as_ref()));
         async move { workers.run(Stage::Encode, rewrite).await.map(|(added, rows)| (added, rows, remove)) }
@@ -109,7 +107,7 @@ pub(super) async fn write(
 
 /// What the table holds, and how to find out what is in it.
 struct Existing {
-    files: Vec<DataFile>,
+    files: Vec<Arc<DataFile>>,
     reader: Arc<TableReader>,
     hash: Arc<Option<KeyHash>>,
     sidecars: Arc<Sidecars>,
@@ -119,7 +117,7 @@ impl Existing {
     /// The files that can hold one of the deduplication's keys: by their statistics, then by their sidecars.
     async fn candidates(self, bounds: &KeyBounds, deduper: &Deduper) -> Result<Vec<Arc<DataFile>>, CompactError> {
         self.sidecars.retain(self.files.iter().filter_map(|file| file.keys.as_ref()));
-        let files: Vec<_> = self.files.into_iter().filter(|file| bounds.can_match(file)).map(Arc::new).collect();
+        let files: Vec<_> = self.files.into_iter().filter(|file| bounds.can_match(file)).collect();
         let Some(hash) = self.hash.as_ref() else { return Ok(files) };
         if files.is_empty() {
             return Ok(files);

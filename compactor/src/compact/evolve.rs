@@ -26,6 +26,7 @@ impl Table {
     /// Gives the table the columns of these that it has not, and its structs the members; false when it has them all.
     pub(super) async fn add_columns(&mut self, fields: Vec<StructField>) -> Result<bool, CompactError> {
         for _ in 0..ATTEMPTS {
+            self.catch_up().await?;
             let there = self.state.schema();
             let Some(all) = with_fields(&there, &fields) else { return Ok(false) };
             let url = self.url();
@@ -42,14 +43,14 @@ impl Table {
                 .await;
             match outcome {
                 Ok(done) => {
-                    self.state = done.snapshot();
+                    self.adopt(done.snapshot());
                     return Ok(true);
                 }
                 Err(error) => {
                     warn!(%error, "new columns were refused; reading the table again");
-                    let before = self.state.version();
+                    let before = self.version();
                     self.refresh().await?;
-                    if self.state.version() == before {
+                    if self.version() == before {
                         return Err(CompactError::delta(self.url(), error));
                     }
                 }

@@ -1,10 +1,6 @@
 //! The rows that the table holds: which files can have a key, what they hold for it, and files written again.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array, new_null_array},
@@ -12,7 +8,6 @@ use arrow::{
     datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
 };
 use bytes::Bytes;
-use deltalake::{kernel::Remove, table::state::DeltaTableState};
 use futures::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture, stream::BoxStream};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::{
@@ -24,13 +19,9 @@ use parquet::{
     errors::ParquetError,
     file::metadata::{ParquetMetaData, ParquetMetaDataReader},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{
-    conform::conformed,
-    keys::{Keyed, Reference},
-    write::TableWriter,
-};
+use super::{conform::conformed, keys::Keyed, live::DataFile, write::TableWriter};
 use crate::{
     decode::timestamp_us,
     dedupe::{Change, Deduper, KeyHash},
@@ -39,55 +30,6 @@ use crate::{
 
 /// Rows of a file looked at or written again at a time.
 const READ_ROWS: usize = 8_192;
-
-/// A data file of the table.
-pub(super) struct DataFile {
-    path: Path,
-    size: u64,
-    partition: HashMap<String, Option<String>>,
-    /// The Delta statistics, where there are any.
-    stats: Map<String, Value>,
-    /// Where its keys are written down, if they are.
-    pub(super) keys: Option<Reference>,
-    /// What takes it out of the table.
-    pub(super) remove: Remove,
-}
-
-impl DataFile {
-    /// Where it is, under the table.
-    pub(super) const fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether a file of the quarantine can hold pieces of this commit, by its statistics.
-    pub(super) fn may_hold(&self, sequence: u64) -> bool {
-        let stat = |kind: &str| self.stats.get(kind).and_then(|stats| stats.get("manifest")).and_then(Value::as_u64);
-        stat("minValues").zip(stat("maxValues")).is_none_or(|(low, high)| (low..=high).contains(&sequence))
-    }
-}
-
-/// Every data file of the table.
-pub(super) fn files(url: &str, state: &DeltaTableState) -> Result<Vec<DataFile>, CompactError> {
-    state
-        .log_data()
-        .iter()
-        .map(|view| {
-            if view.deletion_vector_descriptor().is_some() {
-                let difference = format!("{} has a deletion vector, which is not supported", view.path());
-                return Err(CompactError::OtherSchema { table: url.to_owned(), difference });
-            }
-            let stats = view.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default();
-            Ok(DataFile {
-                path: view.object_store_path(),
-                size: u64::try_from(view.size()).unwrap_or(0),
-                partition: view.partition_values_map(),
-                stats,
-                keys: Reference::of_file(&view),
-                remove: view.remove_action(true),
-            })
-        })
-        .collect()
-}
 
 /// What the keys of new rows can be equal to: for each column the values of a partition, or a range.
 pub(super) struct KeyBounds {
@@ -397,19 +339,21 @@ impl AsyncFileReader for FileReader {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use deltalake::kernel::Add;
     use serde_json::json;
 
     use super::*;
 
     fn file(stats: Value, city: Option<&str>) -> DataFile {
-        DataFile {
-            path: Path::from("x"),
-            size: 0,
-            partition: HashMap::from([("city".to_owned(), city.map(str::to_owned))]),
-            stats: stats.as_object().cloned().unwrap_or_default(),
-            keys: None,
-            remove: Remove::default(),
-        }
+        let add = Add {
+            path: "x".to_owned(),
+            partition_values: HashMap::from([("city".to_owned(), city.map(str::to_owned))]),
+            stats: Some(stats.to_string()),
+            ..Add::default()
+        };
+        DataFile::of(&add, &["id".to_owned()])
     }
 
     fn bounds(ids: Vec<Option<&str>>, cities: Vec<Option<&str>>) -> KeyBounds {

@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 use super::{
     apply::rows_of,
-    existing::{self, DataFile, TableReader},
+    existing::TableReader,
+    live::{DataFile, Live},
     table::Table,
     write::TableWriter,
 };
@@ -90,9 +91,9 @@ async fn write(table: &Table, target: &Location) -> Result<Exported, CompactErro
     let writer = TableWriter::new(&target.log_store(), &table.state, schema);
     // One partition's files after the other, so that no more than one file is being written.
     let mut folders: BTreeMap<String, Vec<Arc<DataFile>>> = BTreeMap::new();
-    for file in existing::files(&table.url(), &table.state)? {
-        let folder = file.path().to_string().rsplit_once('/').map(|(folder, _)| folder.to_owned());
-        folders.entry(folder.unwrap_or_default()).or_default().push(Arc::new(file));
+    for file in Live::of(&table.state, &[]).files(&table.url())? {
+        let folder = file.path.to_string().rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        folders.entry(folder.unwrap_or_default()).or_default().push(file);
     }
     let (mut done, mut added) = (Exported { version: table.state.version(), ..Exported::default() }, Vec::new());
     for files in folders.values() {

@@ -27,7 +27,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
 use super::{
-    existing,
+    live::Live,
     table::{Committed, Table},
     write::TableWriter,
 };
@@ -157,18 +157,18 @@ pub(super) async fn withdraw(
     // Made where there is none: the process whose commit was withdrawn may be about to bring pieces.
     let mut table = Table::open_or_create(place, fields(), &[]).await?.on_behalf_of(of);
     for _ in 0..ATTEMPTS {
+        table.catch_up().await?;
         let mut actions = Vec::new();
-        for file in
-            existing::files(place.url.as_str(), &table.state)?.into_iter().filter(|file| file.may_hold(sequence))
-        {
-            let batches = batches(table.log_store.object_store(None).as_ref(), file.path()).await?;
+        let files = Live::of(&table.state, &["manifest".to_owned()]).files(place.url.as_str())?;
+        for file in files.into_iter().filter(|file| file.may_hold(sequence)) {
+            let batches = batches(table.log_store.object_store(None).as_ref(), &file.path).await?;
             let others: Result<Vec<_>, _> = batches.iter().map(|batch| without(batch, sequence, objects)).collect();
             let others: Vec<_> = others?.into_iter().filter(|batch| batch.num_rows() > 0).collect();
             let rows = |batches: &[RecordBatch]| batches.iter().map(RecordBatch::num_rows).sum::<usize>();
             if rows(&others) == rows(&batches) {
                 continue;
             }
-            actions.push(Action::Remove(file.remove));
+            actions.push(Action::Remove(file.remove(i64::try_from(now_us / 1_000).unwrap_or(i64::MAX))));
             let mut writer = TableWriter::new(
                 &table.log_store,
                 &table.state,

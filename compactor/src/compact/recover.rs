@@ -29,8 +29,11 @@ impl Compactor {
     ) -> Result<(), CompactError> {
         loop {
             self.catch_up().await?;
-            let Some(schema) = self.schema() else { return Ok(()) };
-            let Some(manifest) = manifest::read(&self.config.table, self.committed + 1).await? else { return Ok(()) };
+            let Some(schema) = self.schema().filter(|_| self.unfinished) else { return Ok(()) };
+            let Some(manifest) = manifest::read(&self.config.table, self.committed + 1).await? else {
+                self.unfinished = false;
+                return Ok(());
+            };
             manifest.check_rules(&self.config.table, &schema)?;
             if !manifest.fits(&schema) {
                 warn!(manifest = manifest.key(), "the table's columns changed since; the new ones are used");
@@ -48,10 +51,10 @@ impl Compactor {
     /// Reads what was committed since, and what the table holds by it.
     async fn catch_up(&mut self) -> Result<(), CompactError> {
         let Some((table, _)) = &mut self.target else { return Ok(()) };
-        table.refresh().await?;
+        table.follow().await?;
         let held = table.sequence().await?;
         if held > self.committed {
-            self.committed = held;
+            (self.committed, self.unfinished) = (held, true);
             self.learn().await?;
         }
         Ok(())

@@ -60,6 +60,23 @@ impl Compactor {
         Err(CompactError::Contended { table: place.url.to_string(), sequence, attempts: ATTEMPTS })
     }
 
+    /// Whether a number that the table holds is that of a manifest which was withdrawn.
+    pub(super) async fn is_withdrawn(&mut self, sequence: u64) -> Result<bool, CompactError> {
+        let Some((table, _)) = &mut self.target else { return Ok(false) };
+        match table.last_withdrawn().await? {
+            // Whoever withdrew a later one has settled this one before.
+            Some(last) if last > sequence => {
+                let done = self.config.table.path(&format!("{FOLDER}/{sequence:020}.done"));
+                match self.config.table.store.head(&done).await {
+                    Ok(_) => Ok(true),
+                    Err(object_store::Error::NotFound { .. }) => Ok(false),
+                    Err(source) => Err(CompactError::object(done, source)),
+                }
+            }
+            last => Ok(last == Some(sequence)),
+        }
+    }
+
     /// The numbers that are withdrawn, each brought to its end.
     pub(super) async fn settle(&mut self) -> Result<BTreeSet<u64>, CompactError> {
         let place = &self.config.table;

@@ -64,13 +64,12 @@ async fn the_hundredth_commit_asks_as_much_as_the_tenth() {
     assert!(before <= early + 2 && after <= early + 2, "{early} {before} {after}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_more_commit_of_a_pass_is_a_data_file_and_six_requests() {
-    let spec = without_dedup();
+/// The requests that each commit after the first `few` of a pass of `many` costs, its data file one of them.
+async fn requests_a_commit(spec: &Table, few: u64, many: u64) -> f64 {
     let mut totals = Vec::new();
-    for objects in [20_u64, 50] {
+    for objects in [few, many] {
         let (world, lake) = (World::new(), memory_lake());
-        let mut config = world.config(&spec).await;
+        let mut config = world.config(spec).await;
         let (table, store) = counted(&config.table);
         (config.lake, config.table, config.batch_objects) = (lake.clone(), table, 1);
         for number in 0..objects {
@@ -87,10 +86,23 @@ async fn one_more_commit_of_a_pass_is_a_data_file_and_six_requests() {
         );
         totals.push(requests(&store));
     }
-    let each = (totals[1] - totals[0]) as f64 / 30.0;
-    println!("{each} requests for each commit, its data file one of them");
-    // Manifest and log entry; the other four are delta-rs looking for others' commits and reading back this one.
-    assert!(each <= 7.0, "{each}");
+    (totals[1] - totals[0]) as f64 / (many - few) as f64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_its_data_file_a_manifest_a_log_entry_and_a_key_sidecar() {
+    let plain = requests_a_commit(&without_dedup(), 20, 50).await;
+    let keyed = requests_a_commit(&readings(Keep::First, false), 20, 50).await;
+    println!("requests for each commit: {plain} without keys, {keyed} with");
+    assert!(plain <= 1.0 + 2.0, "{plain}");
+    assert!(keyed <= 1.0 + 3.0, "{keyed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_do_not_read_the_log_back() {
+    let each = requests_a_commit(&without_dedup(), 120, 320).await;
+    println!("{each} requests for each commit, with two checkpoints and three sets of taken objects among 200");
+    assert!(each <= 1.0 + 2.0 + 0.5, "{each}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

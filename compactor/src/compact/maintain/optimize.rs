@@ -9,7 +9,6 @@ use std::{
 
 use arrow::datatypes::Schema;
 use deltalake::{
-    checkpoints::create_checkpoint,
     kernel::{Action, Add},
     protocol::DeltaOperation,
 };
@@ -31,8 +30,9 @@ use crate::{
     clock::Clock,
     compact::{
         apply::rows_of,
-        existing::{self as data, DataFile, TableReader},
+        existing::TableReader,
         keys::{Keyed, Sidecars},
+        live::{DataFile, Live},
         manifest::{self, Manifest},
         table::{Committed, Table},
         write::TableWriter,
@@ -245,15 +245,9 @@ async fn carry_out(table: &mut Table, plan: &Plan, aim: &Aim, lease: &mut Lease)
         groups = later;
     }
     if done.commits > 0 {
-        let mut written = table.place.delta_table();
-        let delta = |e| CompactError::delta(&table.place.url, e);
-        written.load().await.map_err(delta)?;
-        if let Err(error) = create_checkpoint(&written, None).await {
-            // Readers do without; the next one is written by the next commit that is due for it.
-            warn!(%error, "no checkpoint could be written");
-        }
+        table.checkpoint().await;
     }
-    done.version = table.state.version();
+    done.version = table.version();
     Ok(done)
 }
 
@@ -268,7 +262,7 @@ struct Rewrite {
 /// What the plan looks at, of every file of the table.
 fn facts(table: &Table, aim: &Aim) -> Result<Vec<Facts>, CompactError> {
     // Refuses what cannot be written again as it is, such as deletion vectors.
-    data::files(table.place.url.as_str(), &table.state)?;
+    Live::of(&table.state, &[]).files(table.place.url.as_str())?;
     let columns = table.state.metadata().partition_columns();
     let schema = table.state.snapshot().arrow_schema();
     let first = aim.cluster_by.first().and_then(|name| schema.field_with_name(name).ok());
@@ -314,8 +308,8 @@ async fn write(
     // Packing is by the sizes of the old files; the new one is one, whatever it comes to.
     let size = if aim.cluster_by.is_empty() { aim.target_bytes.saturating_mul(2) } else { aim.target_bytes };
     let writer = TableWriter::sized(&table.log_store, &table.state, schema, size);
-    let files = data::files(table.place.url.as_str(), &table.state)?;
-    let mut files: HashMap<_, _> = files.into_iter().map(|file| (file.path().to_string(), Arc::new(file))).collect();
+    let files = Live::of(&table.state, &[]).files(table.place.url.as_str())?;
+    let mut files: HashMap<_, _> = files.into_iter().map(|file| (file.path.to_string(), file)).collect();
     let mut rewrites = Vec::new();
     for group in groups {
         lease.keep().await?;
@@ -385,7 +379,7 @@ async fn commit(
         table.refresh().await?;
         let live = live(table);
         let stands = |rewrite: &Rewrite| {
-            !rewrite.inputs.is_empty() && rewrite.inputs.iter().all(|file| live.contains(&file.path().to_string()))
+            !rewrite.inputs.is_empty() && rewrite.inputs.iter().all(|file| live.contains(&file.path.to_string()))
         };
         let (standing, overtaken): (Vec<_>, Vec<_>) = rewrites.into_iter().partition(stands);
         rewrites = standing;
@@ -396,8 +390,9 @@ async fn commit(
         }
         // They say `dataChange`, although no row changes: delta-rs passes over removes that do not, and a delete that began
         // before this commit would bring the rows back. What is added does not say it, so a stream reads no row again.
-        let removes =
-            rewrites.iter().flat_map(|rewrite| &rewrite.inputs).map(|file| Action::Remove(file.remove.clone()));
+        let now_ms = chrono::Utc::now().timestamp_millis();
+        let inputs = rewrites.iter().flat_map(|rewrite| &rewrite.inputs);
+        let removes = inputs.map(|file| Action::Remove(file.remove(now_ms)));
         let adds = rewrites.iter().flat_map(|rewrite| &rewrite.added).cloned().map(Action::Add);
         let actions: Vec<Action> = removes.chain(adds).collect();
         let target_size = i64::try_from(target_bytes).unwrap_or(i64::MAX);
@@ -415,7 +410,7 @@ async fn commit(
     }
     forget(table, &rewrites).await;
     let attempts = ATTEMPTS;
-    Err(CompactError::Contended { table: table.url(), sequence: table.state.version() + 1, attempts })
+    Err(CompactError::Contended { table: table.url(), sequence: table.version() + 1, attempts })
 }
 
 /// Reads the table anew: every file taken out is gone.
@@ -423,7 +418,7 @@ async fn audit(table: &mut Table, rewrites: &[Rewrite]) -> Result<(), CompactErr
     table.refresh().await?;
     let live = live(table);
     let inputs = rewrites.iter().flat_map(|rewrite| &rewrite.inputs);
-    match inputs.map(|file| file.path().to_string()).find(|path| live.contains(path)) {
+    match inputs.map(|file| file.path.to_string()).find(|path| live.contains(path)) {
         None => Ok(()),
         Some(path) => {
             let reason = format!("{path} was taken out and is still in the table: its rows are there twice");

@@ -19,7 +19,7 @@ use futures::{
 };
 
 use crate::{
-    compact::existing::{DataFile, TableReader},
+    compact::{existing::TableReader, live::DataFile},
     error::CompactError,
 };
 
