@@ -6,7 +6,7 @@
 //! passes the row that is in the table stays: for a result that does not depend on how the lake was cut into passes,
 //! `order_by` must order the rows of a key totally, as the stamp's sequence number does.
 //!
-//! Aggregates are over every row of a key ever seen: a smallest and a largest value and a count merge with the table's own.
+//! Aggregates are over every row of a key ever seen: they merge with the table's own.
 
 use std::{
     cmp::Ordering,
@@ -15,19 +15,21 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array},
+    array::{Array, ArrayRef, RecordBatch, UInt32Array},
     compute::{interleave, take_record_batch},
-    datatypes::{DataType, Int64Type, SchemaRef},
+    datatypes::{DataType, SchemaRef},
     error::ArrowError,
 };
-use millrace_scenarios::{AggregateFunction, Keep};
+use millrace_scenarios::Keep;
 
 use crate::schema::TableSchema;
 
+mod aggregates;
 mod hash;
 mod keys;
 mod values;
 
+use aggregates::Aggregates;
 pub(crate) use hash::KeyHash;
 use keys::Keys;
 use values::{Values, hashes};
@@ -48,23 +50,6 @@ struct Existing {
     row: u64,
     /// Whether it beats the new ones.
     wins: bool,
-}
-
-/// One smallest or largest value per group.
-#[derive(Debug)]
-struct Extreme {
-    /// The record column it is of.
-    of: String,
-    /// The table column it goes to.
-    name: String,
-    /// Whether the largest value is wanted.
-    largest: bool,
-    /// Per source: its values, to be compared ...
-    values: Vec<Values>,
-    /// ... and to be written.
-    columns: Vec<ArrayRef>,
-    /// Per group: where the wanted value is.
-    at: Vec<At>,
 }
 
 /// What has to happen to a row of the table.
@@ -96,15 +81,13 @@ pub struct Deduper {
     key: Vec<String>,
     order_by: String,
     keep: Keep,
-    count: Option<String>,
-    extremes: Vec<Extreme>,
     keys: Keys,
     /// Per group: the new row that stays if any new row does, ...
     winners: Vec<At>,
     /// ... the hash of its key, ...
     hashes: Vec<u64>,
-    /// ... how many rows there were, the table's own count included; empty when no one asks, ...
-    counts: Vec<i64>,
+    /// ... what is computed over all its rows, ...
+    aggregates: Aggregates,
     /// ... and the row in the table, where there is one.
     existing: HashMap<u32, Existing>,
     sources: Vec<Source>,
@@ -134,31 +117,14 @@ impl Deduper {
     pub fn new(schema: &TableSchema) -> Result<Option<Self>, ArrowError> {
         let Some(rule) = schema.dedup() else { return Ok(None) };
         let table = schema.arrow_table();
-        let mut extremes = Vec::new();
-        let mut count = None;
-        for aggregate in &rule.aggregate {
-            match (aggregate.function, &aggregate.of) {
-                (AggregateFunction::Min | AggregateFunction::Max, Some(of)) => extremes.push(Extreme {
-                    of: of.clone(),
-                    name: aggregate.name.clone(),
-                    largest: aggregate.function == AggregateFunction::Max,
-                    values: Vec::new(),
-                    columns: Vec::new(),
-                    at: Vec::new(),
-                }),
-                _ => count = Some(aggregate.name.clone()),
-            }
-        }
         Ok(Some(Self {
             key: rule.key.clone(),
             order_by: rule.order_by.clone(),
             keep: rule.keep,
-            count,
-            extremes,
             keys: Keys::default(),
             winners: Vec::new(),
             hashes: Vec::new(),
-            counts: Vec::new(),
+            aggregates: Aggregates::new(&rule.aggregate),
             existing: HashMap::new(),
             sources: Vec::new(),
             rows: 0,
@@ -171,8 +137,7 @@ impl Deduper {
     pub fn columns_to_meet(&self) -> Vec<String> {
         let mut names = self.key.clone();
         names.push(self.order_by.clone());
-        names.extend(self.extremes.iter().map(|e| e.name.clone()));
-        names.extend(self.count.clone());
+        names.extend(self.aggregates.names().cloned());
         names.sort();
         names.dedup();
         names
@@ -194,11 +159,7 @@ impl Deduper {
         let source = u32::try_from(self.sources.len())
             .map_err(|_| ArrowError::ComputeError("more batches than can be numbered".to_owned()))?;
         let order = Values::of(column(&batch, &self.order_by)?)?;
-        for extreme in &mut self.extremes {
-            let values = column(&batch, if key.is_none() { &extreme.name } else { &extreme.of })?;
-            extreme.values.push(Values::of(values)?);
-            extreme.columns.push(Arc::clone(values));
-        }
+        self.aggregates.source(&batch, key.is_some())?;
         let batch = key.is_some().then_some(batch);
         self.sources.push(Source { batch, key: key.unwrap_or_default(), order });
         Ok(source)
@@ -239,10 +200,7 @@ impl Deduper {
             let Some(number) = self.keys.insert(hash, next, same) else {
                 self.winners.push(at);
                 self.hashes.push(hash);
-                if self.count.is_some() {
-                    self.counts.push(1);
-                }
-                self.extremes.iter_mut().for_each(|extreme| extreme.at.push(at));
+                self.aggregates.begin(at);
                 continue;
             };
             let order = self.order(at, self.winners[number as usize]);
@@ -250,10 +208,7 @@ impl Deduper {
             if wins {
                 self.winners[number as usize] = at;
             }
-            if self.count.is_some() {
-                self.counts[number as usize] += 1;
-            }
-            self.extremes.iter_mut().for_each(|extreme| extreme.widen(number, at, Ordering::Less));
+            self.aggregates.join(number, at);
         }
         Ok(())
     }
@@ -276,9 +231,7 @@ impl Deduper {
         }
         let wanted: UInt32Array = known.iter().map(|(row, _)| Some(*row)).collect();
         let matched = take_record_batch(batch, &wanted)?;
-        let counts = self.count.as_ref().and_then(|name| matched.column_by_name(name)).cloned();
-        let counts = counts.as_ref().and_then(|c| c.as_primitive_opt::<Int64Type>());
-        let source = self.source(matched, None)?;
+        let source = self.source(matched.clone(), None)?;
         for (place, (row, number)) in (0_u32..).zip(known) {
             if self.existing.contains_key(&number) {
                 continue;
@@ -286,22 +239,9 @@ impl Deduper {
             let at = At { source, row: place };
             let wins = self.order(self.winners[number as usize], at) != Ordering::Less;
             self.existing.insert(number, Existing { file, row: first_row + u64::from(row), wins });
-            let before = counts.filter(|c| c.is_valid(place as usize)).map_or(1, |c| c.value(place as usize));
-            if self.count.is_some() {
-                let count = &mut self.counts[number as usize];
-                *count = count.saturating_add(before);
-            }
-            // In a tie of extremes either value will do, so the table's stays where it is.
-            self.extremes.iter_mut().for_each(|extreme| extreme.widen(number, at, Ordering::Equal));
+            self.aggregates.meet(number, at, &matched);
         }
         Ok(())
-    }
-
-    /// Whether the table's row has to be written again although it stays: a count always grows, an extreme changes only
-    /// when a new row has it.
-    fn changes_existing(&self, number: u32) -> bool {
-        let is_new = |at: At| self.sources[at.source as usize].batch.is_some();
-        self.count.is_some() || self.extremes.iter().any(|extreme| is_new(extreme.at[number as usize]))
     }
 
     /// What has to be written, once everything has been added and met.
@@ -317,7 +257,7 @@ impl Deduper {
             let change = if !existing.wins {
                 settlement.inserts.push(number);
                 Change::Drop
-            } else if self.changes_existing(number) {
+            } else if self.aggregates.change(number, |at| self.sources[at.source as usize].batch.is_some()) {
                 Change::Update(number)
             } else {
                 continue;
@@ -371,35 +311,13 @@ impl Deduper {
     /// # Errors
     /// [`ArrowError`] when the values do not fit together.
     pub fn aggregates(&self, groups: &[u32]) -> Result<Vec<(String, ArrayRef)>, ArrowError> {
-        let mut columns = Vec::with_capacity(self.extremes.len() + 1);
-        for extreme in &self.extremes {
-            let at: Vec<At> = groups.iter().map(|g| extreme.at[*g as usize]).collect();
-            let values: Vec<_> = extreme.columns.iter().map(Some).collect();
-            let kind = self.table.field_with_name(&extreme.name)?.data_type();
-            columns.push((extreme.name.clone(), pick(&values, &at, kind)?));
-        }
-        if let Some(name) = &self.count {
-            let counts: Int64Array = groups.iter().map(|g| Some(self.counts[*g as usize])).collect();
-            columns.push((name.clone(), Arc::new(counts) as ArrayRef));
-        }
-        Ok(columns)
+        self.aggregates.columns(groups, &self.table)
     }
 
     fn column_at(&self, name: &str, at: &[At]) -> Result<ArrayRef, ArrowError> {
         let kind = self.table.field_with_name(name)?.data_type();
         let sources: Vec<_> = self.sources.iter().map(|source| source.batch.as_ref()?.column_by_name(name)).collect();
         pick(&sources, at, kind)
-    }
-}
-
-impl Extreme {
-    /// Lets the value at `at` be the group's when it compares to the one so far as `least` or better.
-    fn widen(&mut self, group: u32, at: At, least: Ordering) {
-        let best = self.at[group as usize];
-        let (here, there) = (&self.values[at.source as usize], &self.values[best.source as usize]);
-        if here.compare(at.row as usize, there, best.row as usize, self.largest) <= least {
-            self.at[group as usize] = at;
-        }
     }
 }
 
@@ -424,8 +342,11 @@ fn pick(sources: &[Option<&ArrayRef>], at: &[At], kind: &DataType) -> Result<Arr
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, StringArray};
-    use millrace_scenarios::{Aggregate, ColumnType, Dedup, Table};
+    use arrow::{
+        array::{AsArray, Float64Array, Int64Array, StringArray},
+        datatypes::Int64Type,
+    };
+    use millrace_scenarios::{Aggregate, AggregateFunction, ColumnType, Dedup, Table};
 
     use super::*;
 

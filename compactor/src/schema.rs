@@ -51,6 +51,9 @@ pub struct TableSchema {
     columns: Vec<Column>,
     derive: Vec<Derive>,
     partition_by: Vec<String>,
+    /// The rule as it is written, ...
+    rule: Option<Dedup>,
+    /// ... and with all columns as its key where it names none.
     dedup: Option<Dedup>,
     bloom_filter: Vec<String>,
     read: Reading,
@@ -89,6 +92,15 @@ const fn kind_of(kind: &PrimitiveType) -> Option<ColumnType> {
         PrimitiveType::Timestamp => Some(ColumnType::Timestamp),
         _ => None,
     }
+}
+
+/// The rule with all columns as its key where it names none: in what order such rows are makes no difference.
+fn resolved(rule: Dedup, columns: &[Column]) -> Dedup {
+    if !rule.key.is_empty() {
+        return rule;
+    }
+    let key: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    Dedup { order_by: key.first().cloned().unwrap_or_default(), key, ..rule }
 }
 
 impl TableSchema {
@@ -138,22 +150,25 @@ impl TableSchema {
             return Err(refuse("partition_by: at least one column must stay in the files".to_owned()));
         }
         if let Some(dedup) = &table.dedup {
-            for name in dedup.key.iter().chain([&dedup.order_by]) {
+            let named = dedup.key.iter().chain([&dedup.order_by]).filter(|_| !dedup.key.is_empty());
+            for name in named {
                 if kind(name).is_none() {
                     return Err(refuse(format!("dedup: {name:?} is no column of the records")));
                 }
-            }
-            if dedup.key.is_empty() {
-                return Err(refuse("dedup: key names no column".to_owned()));
             }
             for aggregate in &dedup.aggregate {
                 let of = aggregate.of.as_deref().unwrap_or_default();
                 let kind = match aggregate.function {
                     AggregateFunction::Count => ColumnType::Integer,
-                    AggregateFunction::Min | AggregateFunction::Max => kind(of).ok_or_else(|| {
+                    _ => kind(of).ok_or_else(|| {
                         refuse(format!("aggregate {:?}: {of:?} is no column of the records", aggregate.name))
                     })?,
                 };
+                if aggregate.function == AggregateFunction::Sum
+                    && !matches!(kind, ColumnType::Integer | ColumnType::Number)
+                {
+                    return Err(refuse(format!("aggregate {:?}: {of:?} is no number", aggregate.name)));
+                }
                 fields.push(field(&aggregate.name, kind));
             }
         }
@@ -174,7 +189,8 @@ impl TableSchema {
         Ok(Self {
             derive: table.derive.clone(),
             partition_by: table.partition_by.clone(),
-            dedup: table.dedup.clone(),
+            rule: table.dedup.clone(),
+            dedup: table.dedup.clone().map(|rule| resolved(rule, &columns)),
             bloom_filter: table.bloom_filter.clone(),
             read: table.read.clone(),
             decoded,
@@ -259,7 +275,13 @@ impl TableSchema {
         &self.partition_by
     }
 
-    /// When two rows are the same; `None` keeps every row.
+    /// The rule by which two rows are the same, as the scenario has it.
+    #[must_use]
+    pub const fn rule(&self) -> Option<&Dedup> {
+        self.rule.as_ref()
+    }
+
+    /// When two rows are the same; `None` keeps every row. The key names at least one column.
     #[must_use]
     pub const fn dedup(&self) -> Option<&Dedup> {
         self.dedup.as_ref()

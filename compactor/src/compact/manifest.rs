@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::Schema;
 use bytes::Bytes;
 use millrace_scenarios::{Dedup, Derive, TimeShape};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
@@ -50,7 +51,7 @@ struct Rules {
 impl Rules {
     fn of(schema: &TableSchema) -> Self {
         let timestamps = schema.read().timestamps.clone();
-        Self { derive: schema.derive().to_vec(), dedup: schema.dedup().cloned(), timestamps }
+        Self { derive: schema.derive().to_vec(), dedup: schema.rule().cloned(), timestamps }
     }
 
     /// A column whose texts were read in one shape and would be in another. A shape that is new to a column only takes in
@@ -108,9 +109,20 @@ impl Manifest {
         Err(CompactError::OtherRules { table: table.url.to_string(), manifest: self.key(), change })
     }
 
-    /// The key by which the table's rows are deduplicated, where they are.
-    pub(super) fn dedup_key(&self) -> Option<&[String]> {
-        Some(&self.rules.as_ref()?.dedup.as_ref()?.key)
+    /// The key by which the rows of a table with these columns are deduplicated, where they are.
+    pub(super) fn dedup_key(&self, table: &Schema) -> Option<Vec<String>> {
+        let rules = self.rules.as_ref()?;
+        let dedup = rules.dedup.as_ref()?;
+        if !dedup.key.is_empty() {
+            return Some(dedup.key.clone());
+        }
+        let computed = |name: &String| {
+            rules.derive.iter().any(|derive| derive.name == *name) || dedup.aggregate.iter().any(|a| a.name == *name)
+        };
+        let mut key: Vec<_> = table.fields().iter().map(|field| field.name().clone()).collect();
+        key.retain(|name| !computed(name));
+        key.sort();
+        Some(key)
     }
 
     /// Whether the table's columns and rules are what they were when it was written.

@@ -1,7 +1,9 @@
 //! The table does not depend on how its lake was cut into passes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use millrace_compactor::Compactor;
-use millrace_scenarios::{Keep, Table};
+use millrace_scenarios::{Dedup, Keep, NewColumns, Reading, Table};
 use proptest::prelude::*;
 
 use crate::support::{Row, World, column, reading, readings};
@@ -50,20 +52,34 @@ async fn table_of(spec: &Table, arrival: &Arrival, in_passes: bool) -> (Vec<Row>
     (world.rows(), lines, rows)
 }
 
-/// What the table must hold, computed the plain way.
-fn expected(arrival: &Arrival, keep: Keep) -> Vec<(String, u64, usize)> {
-    let mut keys: std::collections::BTreeMap<String, Vec<u64>> = std::collections::BTreeMap::new();
-    for (_, lines) in objects(arrival) {
-        for line in lines {
-            let record: serde_json::Value = serde_json::from_str(&line).unwrap();
-            keys.entry(record["id"].as_str().unwrap().to_owned()).or_default().push(record["seq"].as_u64().unwrap());
-        }
+/// What the table must hold of each key, computed the plain way: the number of the row that stays, how many there were,
+/// the sum of their numbers, and the first of their cities by name.
+fn expected(arrival: &Arrival, keep: Keep) -> Vec<[String; 5]> {
+    let mut keys: BTreeMap<String, (Vec<u64>, BTreeSet<String>)> = BTreeMap::new();
+    for line in objects(arrival).into_iter().flat_map(|(_, lines)| lines) {
+        let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let text = |name: &str| record[name].as_str().unwrap().to_owned();
+        let (numbers, cities) = keys.entry(text("id")).or_default();
+        numbers.push(record["seq"].as_u64().unwrap());
+        cities.extend(Some(text("city")).filter(|city| !city.is_empty()));
     }
     let winner = |all: &[u64]| match keep {
         Keep::First => *all.iter().min().unwrap(),
         Keep::Last => *all.iter().max().unwrap(),
     };
-    keys.into_iter().map(|(key, all)| (key, winner(&all), all.len())).collect()
+    let told = |(key, (all, cities)): (String, (Vec<u64>, BTreeSet<String>))| {
+        let city = cities.first().cloned().unwrap_or_else(|| "-".to_owned());
+        [key, winner(&all).to_string(), all.len().to_string(), all.iter().sum::<u64>().to_string(), city]
+    };
+    keys.into_iter().map(told).collect()
+}
+
+/// These columns of the rows, in order of the first one.
+fn columns<const N: usize>(rows: &[Row], names: [&str; N]) -> Vec<[String; N]> {
+    let columns = names.map(|name| column(rows, name));
+    let mut rows: Vec<_> = (0..rows.len()).map(|row| std::array::from_fn(|of| columns[of][row].clone())).collect();
+    rows.sort();
+    rows
 }
 
 proptest! {
@@ -84,13 +100,11 @@ proptest! {
         prop_assert_eq!((lines_cut, rows_cut), (lines, rows));
 
         let want = expected(&arrival, keep);
-        let mut got: Vec<_> = column(&once, "id").into_iter().zip(column(&once, "seq")).collect();
-        got.sort();
-        let keys: Vec<_> = want.iter().map(|(key, sequence, _)| (key.clone(), sequence.to_string())).collect();
-        prop_assert_eq!(got, keys);
         if aggregate {
-            let times: usize = column(&once, "times").iter().map(|t| t.parse::<usize>().unwrap()).sum();
-            prop_assert_eq!(times as u64, lines);
+            prop_assert_eq!(columns(&once, ["id", "seq", "times", "total", "some_city"]), want);
+        } else {
+            let keys: Vec<_> = want.into_iter().map(|[key, sequence, ..]| [key, sequence]).collect();
+            prop_assert_eq!(columns(&once, ["id", "seq"]), keys);
         }
     }
 }
@@ -119,6 +133,29 @@ async fn weather_is_aggregated_across_passes() {
     let y = &rows[rows.iter().position(|row| row["id"] == "y").unwrap()];
     assert_eq!((y["seq"].as_str(), y["times"].as_str()), ("7", "1"));
     assert_eq!(rows.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_rows_are_the_same_when_all_of_them_is_also_after_a_new_column() {
+    let world = World::new();
+    let dedup = readings(Keep::First, true).dedup.map(|rule| Dedup { key: Vec::new(), ..rule });
+    let read = Reading { new_columns: NewColumns::Add, ..Reading::default() };
+    let spec = Table { dedup, read, ..readings(Keep::First, true) };
+    let extra = |text: String| text.replace('{', r#"{"extra":1,"#);
+    let (a, b) = (reading("a", 1, "Hull"), reading("a", 2, "Hull"));
+    world.put_lines("1.gz", &[a.clone(), a.clone(), b.clone()]);
+    let first = world.pass(&spec).await;
+    assert_eq!((first.rows, first.duplicates), (2, 1));
+    world.put_lines("2.gz", &[a.clone(), extra(a.clone()), extra(reading("c", 3, "York"))]);
+    let second = world.pass(&spec).await;
+    assert_eq!((second.rows, second.duplicates), (2, 1));
+    world.put_lines("3.gz", &[extra(a.clone()), a, b]);
+    let third = world.pass(&spec).await;
+    assert_eq!((third.rows, third.duplicates), (0, 3));
+    let got = columns(&world.rows(), ["id", "seq", "extra", "times", "total"]);
+    let want =
+        [["a", "1", "-", "4", "4"], ["a", "1", "1", "2", "2"], ["a", "2", "-", "2", "4"], ["c", "3", "1", "1", "3"]];
+    assert_eq!(got, want);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,9 @@ fn dedup(keep: Keep) -> Dedup {
             aggregate("coldest", AggregateFunction::Min, Some("temperature")),
             aggregate("last_seq", AggregateFunction::Max, Some("seq")),
             aggregate("polls", AggregateFunction::Count, None),
+            aggregate("warmth", AggregateFunction::Sum, Some("temperature")),
+            aggregate("seqs", AggregateFunction::Sum, Some("seq")),
+            aggregate("any_ok", AggregateFunction::Any, Some("ok")),
         ],
     }
 }
@@ -203,17 +206,17 @@ async fn without_deduplication_four_answers_are_the_one_worked_out_by_hand() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_view_keeps_the_rows_and_aggregates_that_the_compactor_keeps() {
-    let sql = "SELECT city, month, seq, temperature, coldest, last_seq, polls FROM records";
+    let sql = "SELECT city, month, seq, temperature, coldest, last_seq, polls, warmth, seqs, any_ok FROM records";
     let first = Bench::new(spec(Some(dedup(Keep::First)))).await;
     first.compact().await;
     assert_answers(
         &first.ask(&[sql]).await[0],
         &[
-            &["London", "2025-01", "1", "-1.5", "-1.5", "4", "3"],
-            &["São Paulo", "2025-02", "2", "30", "29.125", "5", "2"],
-            &["a/b c", "2025-02", "6", "0", "0", "6", "1"],
-            &["null", "null", "7", "null", "10", "8", "2"],
-            &["York", "2025-03", "9", "null", "null", "9", "1"],
+            &["London", "2025-01", "1", "-1.5", "-1.5", "4", "3", "1.75", "8", "true"],
+            &["São Paulo", "2025-02", "2", "30", "29.125", "5", "2", "59.125", "7", "false"],
+            &["a/b c", "2025-02", "6", "0", "0", "6", "1", "0", "6", "null"],
+            &["null", "null", "7", "null", "10", "8", "2", "10", "15", "null"],
+            &["York", "2025-03", "9", "null", "null", "9", "1", "null", "9", "true"],
         ],
     );
     let last = Bench::new(spec(Some(dedup(Keep::Last)))).await;
@@ -221,11 +224,11 @@ async fn the_view_keeps_the_rows_and_aggregates_that_the_compactor_keeps() {
     assert_answers(
         &last.ask(&[sql]).await[0],
         &[
-            &["London", "2025-01", "4", "2.25", "-1.5", "4", "3"],
-            &["São Paulo", "2025-02", "5", "29.125", "29.125", "5", "2"],
-            &["a/b c", "2025-02", "6", "0", "0", "6", "1"],
-            &["null", "null", "8", "10", "10", "8", "2"],
-            &["York", "2025-03", "9", "null", "null", "9", "1"],
+            &["London", "2025-01", "4", "2.25", "-1.5", "4", "3", "1.75", "8", "true"],
+            &["São Paulo", "2025-02", "5", "29.125", "29.125", "5", "2", "59.125", "7", "false"],
+            &["a/b c", "2025-02", "6", "0", "0", "6", "1", "0", "6", "null"],
+            &["null", "null", "8", "10", "10", "8", "2", "10", "15", "null"],
+            &["York", "2025-03", "9", "null", "null", "9", "1", "null", "9", "true"],
         ],
     );
 }

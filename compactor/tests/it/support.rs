@@ -115,6 +115,8 @@ pub(crate) fn readings(keep: Keep, aggregate: bool) -> Table {
                     make("first_at", AggregateFunction::Min, Some("at")),
                     make("last_at", AggregateFunction::Max, Some("at")),
                     make("times", AggregateFunction::Count, None),
+                    make("total", AggregateFunction::Sum, Some("seq")),
+                    make("some_city", AggregateFunction::Any, Some("city")),
                 ]
             } else {
                 Vec::new()

@@ -24,6 +24,12 @@ pub enum AggregateFunction {
     Max,
     /// How many rows there were.
     Count,
+    /// The sum of the column's values, without nulls: an integer of integers (it stops at the ends of 64 bits), else a
+    /// number, whose last digits depend on the order of the rows.
+    Sum,
+    /// A value of the column that is not null, if there is one. Any would do; it is the smallest, so that the order of
+    /// rows does not show.
+    Any,
 }
 
 /// An extra column of the table, computed over the rows that share a key.
@@ -46,10 +52,12 @@ pub struct Aggregate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dedup {
-    /// The columns that make two rows the same. Null equals null.
+    /// The columns that make two rows the same. Null equals null. Absent or empty: all columns of the records, so that only
+    /// rows that are equal as a whole are the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = example_key())]
     pub key: Vec<String>,
-    /// Which row stays.
+    /// Which row stays; of rows that are equal as a whole, one.
     #[serde(default)]
     pub keep: Keep,
     /// The column that orders rows with one key; its ties are broken by object name, then line.

@@ -69,6 +69,12 @@ fn is_derived(table: &Table, name: &str) -> bool {
     table.derive.iter().any(|derive| derive.name == name)
 }
 
+/// Whether it is a column of integers or numbers, as far as columns are known.
+fn may_be_summed(table: &Table, name: &str) -> bool {
+    let kind = table.columns.get(name);
+    table.columns.is_empty() || matches!(kind, Some(ColumnType::Integer | ColumnType::Number))
+}
+
 /// What to say about a column that is not there.
 fn no_column(table: &Table, name: &str, node: &Node) -> Fault {
     let known: BTreeSet<&str> =
@@ -204,9 +210,12 @@ fn bloom_filter(table: &Table, node: &Node) -> Vec<Fault> {
 fn deduplication(dedup: &Dedup, table: &Table, node: &Node) -> Vec<Fault> {
     let mut faults = Vec::new();
     let exists = |name: &str| may_exist(table, name) || is_derived(table, name) || is_stamp(name);
-    if dedup.key.is_empty() {
-        let help = "name the columns that make two rows the same, or remove [table.dedup] to keep every row";
-        faults.push(node.at("key").fault("without a key all rows are one row", help));
+    let whole = dedup.key.is_empty();
+    for key in ["keep", "order_by"] {
+        if let Some(there) = node.child(key).filter(|_| whole) {
+            let help = format!("remove `{key}`, or name the columns that make two rows the same: key = [\"id\"]");
+            faults.push(there.key_fault("rows that are equal as a whole are in no order", help));
+        }
     }
     for (index, name) in dedup.key.iter().enumerate() {
         let node = node.at("key").item(index);
@@ -217,7 +226,7 @@ fn deduplication(dedup: &Dedup, table: &Table, node: &Node) -> Vec<Fault> {
             faults.push(node.fault(format!("`{name}` is there twice"), "name each column of the key once"));
         }
     }
-    if !exists(&dedup.order_by) {
+    if !whole && !exists(&dedup.order_by) {
         faults.push(no_column(table, &dedup.order_by, node.at("order_by")));
     }
     for (index, aggregate) in dedup.aggregate.iter().enumerate() {
@@ -236,13 +245,16 @@ fn deduplication(dedup: &Dedup, table: &Table, node: &Node) -> Vec<Fault> {
             (AggregateFunction::Count, Some(_)) => {
                 faults.push(node.at("of").key_fault("`count` counts rows, not a column", "remove `of`"));
             }
-            (AggregateFunction::Min | AggregateFunction::Max, None) => {
-                faults.push(node.fault("`min` and `max` need a column", "add for example of = \"timestamp\""));
+            (_, None) => {
+                let message = "`min`, `max`, `sum` and `any` need a column";
+                faults.push(node.fault(message, "add for example of = \"timestamp\""));
             }
-            (AggregateFunction::Min | AggregateFunction::Max, Some(of)) if !exists(of) => {
-                faults.push(no_column(table, of, node.at("of")));
+            (_, Some(of)) if !exists(of) => faults.push(no_column(table, of, node.at("of"))),
+            (AggregateFunction::Sum, Some(of)) if !may_be_summed(table, of) => {
+                let help = "name a column of integers or numbers";
+                faults.push(node.at("of").fault(format!("`{of}` has no sum"), help));
             }
-            (AggregateFunction::Min | AggregateFunction::Max, Some(_)) => {}
+            (_, Some(_)) => {}
         }
     }
     faults

@@ -374,13 +374,23 @@ fn tables_fit_together() {
     refused("[\"city\", \"hour\"]", "[\"city\", \"day\"]", "day", "no column `day`");
     refused("[\"city\", \"hour\"]", "[\"city\", \"city\"]", "partition_by", "there twice");
     refused("[\"city\", \"hour\"]", "[\"city\", \"hour\", \"degrees\", \"time\"]", "partition_by", "no column is left");
-    refused("key = [\"city\", \"time\"]", "key = []", "key = []", "all rows are one");
+    refused("key = [\"city\", \"time\"]", "order_by = \"time\"", "order_by", "in no order");
+    refused("key = [\"city\", \"time\"]", "key = []\nkeep = \"last\"", "keep", "in no order");
+    for whole in ["", "key = []"] {
+        assert_eq!(mistakes(&GOOD.replace("key = [\"city\", \"time\"]", whole)), []);
+    }
     refused("key = [\"city\", \"time\"]", "key = [\"cty\"]", "cty", "no column `cty`");
     refused("key = [\"city\", \"time\"]", "key = [\"city\", \"city\"]", "key = ", "there twice");
     refused("[table.dedup]", "[table.dedup]\norder_by = \"when\"", "order_by", "no column `when`");
     refused("of = \"time\"", "of = \"tim\"", "of = \"tim\"", "no column `tim`");
     refused("of = \"time\"\n", "", "[[table.dedup.aggregate]]", "need a column");
     refused("function = \"count\"", "function = \"count\"\nof = \"time\"", "of = \"time\"", "not a column");
+    refused("function = \"count\"", "function = \"sum\"", "[[table.dedup.aggregate]]", "need a column");
+    refused("function = \"count\"", "function = \"sum\"\nof = \"city\"", "of = \"city\"", "has no sum");
+    for function in ["sum", "any"] {
+        let good = format!("function = \"{function}\"\nof = \"degrees\"");
+        assert_eq!(mistakes(&GOOD.replace("function = \"count\"", &good)), []);
+    }
     refused("name = \"polls\"", "name = \"first\"", "name = \"first\"", "cannot be named");
 }
 

@@ -363,8 +363,8 @@ async fn write(
 async fn key_hash(table: &mut Table, schema: &Schema) -> Result<Option<KeyHash>, CompactError> {
     let sequence = table.sequence().await?;
     let last = manifest::read(&table.place, sequence).await?;
-    let Some(key) = last.as_ref().and_then(Manifest::dedup_key) else { return Ok(None) };
-    Ok(KeyHash::new(key, schema)?)
+    let Some(key) = last.and_then(|last: Manifest| last.dedup_key(schema)) else { return Ok(None) };
+    Ok(KeyHash::new(&key, schema)?)
 }
 
 /// Commits those whose every input is in the table that is committed upon; forgets the others.

@@ -76,8 +76,9 @@ fn order(dedup: &Dedup, schema: &TableSchema) -> String {
 fn window(aggregate: &Aggregate, key: &str) -> String {
     let of = aggregate.of.as_deref().map_or_else(|| "*".to_owned(), quoted);
     let call = match aggregate.function {
-        AggregateFunction::Min => format!("MIN({of})"),
+        AggregateFunction::Min | AggregateFunction::Any => format!("MIN({of})"),
         AggregateFunction::Max => format!("MAX({of})"),
+        AggregateFunction::Sum => format!("SUM({of})"),
         AggregateFunction::Count => "COUNT(*)".to_owned(),
     };
     format!(", {call} OVER (PARTITION BY {key}) AS {}", quoted(&aggregate.name))

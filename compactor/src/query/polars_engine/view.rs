@@ -77,8 +77,10 @@ fn order(dedup: &Dedup) -> SortMultipleOptions {
 fn aggregate(aggregate: &Aggregate) -> Expr {
     let of = || aggregate.of.as_deref().map_or_else(len, name);
     let value = match aggregate.function {
-        AggregateFunction::Min => of().min(),
+        AggregateFunction::Min | AggregateFunction::Any => of().min(),
         AggregateFunction::Max => of().max(),
+        // Of nothing, Polars says 0.
+        AggregateFunction::Sum => when(of().count().gt(lit(0))).then(of().sum()).otherwise(lit(NULL)),
         AggregateFunction::Count => len().cast(DataType::Int64),
     };
     value.alias(aggregate.name.as_str())
