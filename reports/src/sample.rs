@@ -509,6 +509,8 @@ fn compaction(accepted: u64) -> CompactionRecord {
         version: 5,
         passes: 5,
         objects: 7,
+        unread: 1,
+        withdrawn: 0,
         object_bytes: accepted * 121,
         raw_bytes: accepted * 850,
         lines: accepted,

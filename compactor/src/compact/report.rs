@@ -125,6 +125,8 @@ impl PassReport {
             version: self.version.unwrap_or(0),
             passes,
             objects: self.objects,
+            unread: self.unread,
+            withdrawn: self.withdrawn,
             object_bytes: self.object_bytes,
             raw_bytes: self.raw_bytes,
             lines: self.lines,

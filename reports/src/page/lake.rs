@@ -35,6 +35,8 @@ fn compaction(compaction: &CompactionRecord) -> String {
     let mut out = String::from("<div>\n<h3>Compaction</h3>\n");
     out.push_str(&facts(&[
         ("objects compacted", format!("{} in {} passes", count(compaction.objects), count(compaction.passes))),
+        ("objects gone or changed meanwhile", count(compaction.unread)),
+        ("commits given up for that", count(compaction.withdrawn)),
         ("lines read", count(compaction.lines)),
         ("rows written", field("compaction.rows", compaction.rows, &count(compaction.rows))),
         ("duplicates by key", field("compaction.duplicates", compaction.duplicates, &count(compaction.duplicates))),

@@ -37,7 +37,15 @@ pub struct CompactionRecord {
     pub passes: u64,
     /// Objects compacted.
     pub objects: u64,
-    /// Bytes of those objects.
+    /// Objects that were gone between listing and reading, or were being written just then; those that are there again are
+    /// taken later. Zero in records from before it was counted.
+    #[serde(default)]
+    pub unread: u64,
+    /// Commits that were begun and given up, because an object was gone or another one by then. What the lake still has of
+    /// their objects is taken by other commits. Zero in records from before it was counted.
+    #[serde(default)]
+    pub withdrawn: u64,
+    /// Bytes of the objects compacted.
     pub object_bytes: u64,
     /// Bytes after decompression.
     pub raw_bytes: u64,
