@@ -17,15 +17,13 @@
 //! ([`CompactorConfig::batch_bytes`]), the objects being decoded ahead (one a core), sixteen bytes for every object ever
 //! taken, and one open Parquet writer.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::{StreamExt, future::BoxFuture};
 use millrace_reports::{latency::HopRecorder, record::CompactionRecord};
 use millrace_scenarios::NewColumns;
 use object_store::ObjectStoreExt;
-use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::{
@@ -33,11 +31,12 @@ use crate::{
     error::CompactError,
     infer::{Inference, SAMPLE_OBJECTS},
     schema::TableSchema,
-    store::{Location, durable},
+    store::Location,
 };
 
 mod apply;
 mod batch;
+mod commit;
 mod config;
 mod conform;
 pub(crate) mod discover;
@@ -59,6 +58,7 @@ mod seal;
 mod seen;
 mod stages;
 mod table;
+mod task;
 mod upload;
 mod withdraw;
 mod workers;
@@ -70,29 +70,16 @@ pub use progress::{Progress, Snapshot};
 pub use replay::ReplayReport;
 pub use report::PassReport;
 pub use table::APPLICATION;
+pub use task::{Done, Task};
 
-use apply::Written;
 use batch::{Batch, Reader, Want};
 use discover::Discovery;
 use keys::Sidecars;
 use live::Live;
-use manifest::{Manifest, Object};
+use manifest::Object;
 use seen::Seen;
-use table::{Committed, Table};
+use table::Table;
 use workers::Workers;
-
-/// Times a commit is prepared anew when others write to the table as well.
-const ATTEMPTS: u32 = 20;
-
-/// How one attempt at a commit ended.
-enum Attempt {
-    /// The table holds it, by this process.
-    Mine(Written),
-    /// The table holds it, by another process that finished the same manifest.
-    Others,
-    /// The table does not hold it and has changed: it has to be prepared anew.
-    Overtaken,
-}
 
 /// Brings what is new in a lake into a table, pass by pass.
 pub struct Compactor {
@@ -202,10 +189,7 @@ impl Compactor {
             let (started, cpu_us) = (Instant::now(), process_cpu_us());
             let mut report = PassReport { table_rows: self.totals.table_rows, ..PassReport::default() };
             let outcome = self.run(&mut report, &mut committed).await;
-            if let Some((table, _)) = &self.target {
-                report.table_rows = table.live().map_or(0, Live::rows);
-                report.version = Some(table.version());
-            }
+            self.tell_the_table(&mut report);
             report.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             report.cpu_us = process_cpu_us().saturating_sub(cpu_us);
             report.stages = self.workers.stages.take(report.cpu_us);
@@ -213,6 +197,14 @@ impl Compactor {
             self.totals.add(&report);
             outcome.map(|()| report)
         })
+    }
+
+    /// Says what the table has come to.
+    fn tell_the_table(&self, report: &mut PassReport) {
+        if let Some((table, _)) = &self.target {
+            report.table_rows = table.live().map_or(0, Live::rows);
+            report.version = Some(table.version());
+        }
     }
 
     /// What all passes of this compactor did.
@@ -244,11 +236,7 @@ impl Compactor {
         report: &mut PassReport,
         recorder: &mut Option<&mut HopRecorder>,
     ) -> Result<(), CompactError> {
-        if self.target.is_none() {
-            let inferred = self.infer().await?;
-            self.target = self.open_target(inferred).await?;
-            self.learn().await?;
-        }
+        self.know_the_table().await?;
         loop {
             self.recover(report, recorder).await?;
             if self.target.is_none() || self.take_new(report, recorder).await? {
@@ -256,6 +244,16 @@ impl Compactor {
             }
             info!("another process took the next commit's number; finishing that commit first");
         }
+    }
+
+    /// Makes the table by what the lake's first objects show, where it was not known.
+    async fn know_the_table(&mut self) -> Result<(), CompactError> {
+        if self.target.is_none() {
+            let inferred = self.infer().await?;
+            self.target = self.open_target(inferred).await?;
+            self.learn().await?;
+        }
+        Ok(())
     }
 
     /// Looks at the lake's first objects.
@@ -347,153 +345,6 @@ impl Compactor {
             if !batch.objects.is_empty() && !self.commit(self.lake_id.clone(), batch, &schema, report, recorder).await?
             {
                 return Ok(false);
-            }
-        }
-    }
-
-    /// Commits a batch of new objects of a lake; false when another process has taken the number.
-    async fn commit(
-        &mut self,
-        lake: String,
-        batch: Batch,
-        schema: &TableSchema,
-        report: &mut PassReport,
-        recorder: &mut Option<&mut HopRecorder>,
-    ) -> Result<bool, CompactError> {
-        let (now_us, objects) = (self.config.clock.now_us(), batch.objects.clone());
-        let manifest = Manifest::new(self.committed + 1, lake, schema, now_us, objects);
-        self.unfinished = true;
-        if !manifest.put(&self.config.table).await? {
-            return Ok(false);
-        }
-        self.stop_at(FailPoint::AfterManifest).await?;
-        self.apply(&manifest, batch, report, recorder).await?;
-        // Another process may have withdrawn it: then its objects are new still.
-        let is_held = self.committed == manifest.sequence;
-        self.unfinished = !is_held;
-        Ok(is_held)
-    }
-
-    /// Brings a manifest's batch into quarantine and table; false when another process has done so, or has withdrawn the
-    /// manifest.
-    async fn apply(
-        &mut self,
-        manifest: &Manifest,
-        batch: Batch,
-        report: &mut PassReport,
-        recorder: &mut Option<&mut HopRecorder>,
-    ) -> Result<bool, CompactError> {
-        let sequence = manifest.sequence;
-        let mut attempt = Attempt::Overtaken;
-        for _ in 0..ATTEMPTS {
-            attempt = self.attempt(manifest, &batch).await?;
-            if !matches!(attempt, Attempt::Overtaken) {
-                break;
-            }
-        }
-        if matches!(attempt, Attempt::Overtaken) {
-            let table = self.config.table.url.to_string();
-            return Err(CompactError::Contended { table, sequence, attempts: ATTEMPTS });
-        }
-        if matches!(attempt, Attempt::Others) && self.is_withdrawn(sequence).await? {
-            return Ok(false);
-        }
-
-        self.committed = sequence;
-        batch.objects.iter().for_each(|object| self.seen.insert(&manifest.lake, &object.key));
-        // What another process committed is in its report.
-        let Attempt::Mine(written) = attempt else { return Ok(false) };
-        let now_us = self.config.clock.now_us();
-        if let Some(recorder) = recorder {
-            for due_us in &batch.due_us {
-                let latency_us = i128::from(now_us) - i128::from(*due_us);
-                let due_us = u64::try_from(*due_us).unwrap_or_default();
-                recorder.record(due_us, now_us, i64::try_from(latency_us).unwrap_or(i64::MAX), 1);
-            }
-        }
-        self.progress.committed(&batch, &written);
-        report.commit(&batch, &written);
-        self.stop_at(FailPoint::AfterCommit).await?;
-        self.seen.roll(&self.config.table, sequence).await?;
-        self.stop_at(FailPoint::AfterSeen).await?;
-        Ok(true)
-    }
-
-    /// One attempt at a commit.
-    async fn attempt(&mut self, manifest: &Manifest, batch: &Batch) -> Result<Attempt, CompactError> {
-        let sequence = manifest.sequence;
-        let Some((table, schema)) = &self.target else { return Ok(Attempt::Overtaken) };
-        let written = {
-            let _clock = self.workers.stages.writing();
-            let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
-            let (schema, batches) = (Arc::clone(schema), batch.chunks.clone());
-            let files = match (table.live(), schema.dedup()) {
-                (Some(live), Some(_)) => live.files(self.config.table.url.as_str())?,
-                _ => Vec::new(),
-            };
-            apply::write(log_store, state, schema, files, batches, &self.workers, &self.sidecars).await?
-        };
-        let accounted = i128::from(written.gained) + i128::from(written.duplicates) + batch.bad.len() as i128;
-        if i128::from(batch.lines) != accounted {
-            return Err(CompactError::Conservation {
-                sequence,
-                lines: batch.lines,
-                rows: written.gained,
-                duplicates: written.duplicates,
-                quarantined: batch.bad.len() as u64,
-            });
-        }
-        self.stop_at(FailPoint::AfterDataFiles).await?;
-        let workers = Arc::clone(&self.workers);
-        let _clock = workers.stages.committing();
-        quarantine::write(
-            &self.quarantine,
-            table.id(),
-            sequence,
-            &batch.bad,
-            &self.config.run,
-            self.config.clock.now_us(),
-        )
-        .await?;
-        self.stop_at(FailPoint::AfterQuarantine).await?;
-        let paths = written.added.iter().map(|add| self.config.table.path(&add.path)).collect();
-        durable::sync(&self.config.table, paths).await?;
-        self.stop_at(FailPoint::BeforeCommit).await?;
-
-        let (operation, metadata) = self.described(manifest, &written);
-        let lose = self.config.fail_at == Some(FailPoint::LostAnswer);
-        let now_us = self.config.clock.now_us();
-        let Some((table, _)) = &mut self.target else { return Ok(Attempt::Overtaken) };
-        let attempt = match table.commit(sequence, written.actions(), operation, metadata, now_us, lose).await? {
-            Committed::Yes => return Ok(Attempt::Mine(written)),
-            Committed::ByAnother => Attempt::Others,
-            Committed::Overtaken => Attempt::Overtaken,
-        };
-        self.forget(&written).await;
-        Ok(attempt)
-    }
-
-    /// What the commit says about itself.
-    fn described(&self, manifest: &Manifest, written: &Written) -> (DeltaOperation, HashMap<String, Value>) {
-        let partition_by = Some(self.config.spec.partition_by.clone()).filter(|columns| !columns.is_empty());
-        let mut metadata = HashMap::from([("millrace.manifest".to_owned(), json!(manifest.key()))]);
-        if self.config.spec.dedup.is_none() {
-            metadata.insert("isBlindAppend".to_owned(), json!(true));
-        }
-        let operation = if written.removed.is_empty() {
-            DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None }
-        } else {
-            DeltaOperation::Update { predicate: None }
-        };
-        (operation, metadata)
-    }
-
-    /// Deletes files that did not get into the table. What cannot be deleted is no part of any table and only takes room.
-    async fn forget(&self, written: &Written) {
-        let added = written.added.iter().map(|add| self.config.table.path(&add.path));
-        for path in added.chain(written.sidecar.clone()) {
-            if let Err(error) = self.config.table.store.delete(&path).await {
-                warn!(%path, %error, "a file that is not needed could not be deleted");
             }
         }
     }

@@ -40,5 +40,7 @@ mod reader;
 mod replay;
 #[path = "it/support.rs"]
 mod support;
+#[path = "it/tasks.rs"]
+mod tasks;
 #[path = "it/uploads.rs"]
 mod uploads;

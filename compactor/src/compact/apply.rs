@@ -9,7 +9,7 @@ use deltalake::{
     table::state::DeltaTableState,
 };
 use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
@@ -28,12 +28,12 @@ use crate::{
 };
 
 /// Data files on their way into the table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Written {
     pub(super) added: Vec<Add>,
     pub(super) removed: Vec<Remove>,
     /// The object that says which keys the files hold.
-    pub(super) sidecar: Option<Path>,
+    pub(super) sidecar: Option<String>,
     /// Rows that were the same as another, counted by the deduplication.
     pub(super) duplicates: u64,
     /// Rows that the table gains, counted from the files.
@@ -102,6 +102,7 @@ pub(super) async fn write(
     }
     let (added, sidecar) = sidecars.write(hash.as_ref().as_ref(), added).await?;
     let gained = rows_of(&added)? - rows_removed;
+    let sidecar = sidecar.map(|path| path.to_string());
     Ok(Written { added, removed, sidecar, duplicates, gained })
 }
 

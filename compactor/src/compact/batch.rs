@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::BoxStream};
 use millrace_scenarios::stamp::DUE_FIELD;
 use object_store::{GetOptions, GetResultPayload, ObjectStore};
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::{manifest::Object, stages::Stage, workers::Workers};
@@ -63,12 +64,13 @@ impl Decoded {
     }
 }
 
-/// What one commit takes.
-#[derive(Default)]
+/// What one commit takes. Written down, it is without its rows.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Batch {
     /// The objects, in order of key.
     pub(super) objects: Vec<Object>,
     /// Their rows, record and derived columns, in order of object and line.
+    #[serde(skip)]
     pub(super) chunks: Vec<RecordBatch>,
     /// Their bad pieces.
     pub(super) bad: Vec<BadLine>,
@@ -81,6 +83,7 @@ pub(super) struct Batch {
     /// Rows before deduplication, and bad pieces.
     pub(super) lines: u64,
     /// Memory held.
+    #[serde(skip)]
     bytes: usize,
 }
 

@@ -49,7 +49,7 @@ impl Compactor {
     }
 
     /// Reads what was committed since, and what the table holds by it.
-    async fn catch_up(&mut self) -> Result<(), CompactError> {
+    pub(super) async fn catch_up(&mut self) -> Result<(), CompactError> {
         let Some((table, _)) = &mut self.target else { return Ok(()) };
         table.follow().await?;
         let held = table.sequence().await?;

@@ -84,6 +84,11 @@ pub(super) enum Committed {
 impl Table {
     /// The table, if there is one.
     pub(super) async fn open(place: &Location) -> Result<Option<Self>, CompactError> {
+        Self::open_at(place, None).await
+    }
+
+    /// The table as it was at a version, or as it is.
+    pub(super) async fn open_at(place: &Location, version: Option<u64>) -> Result<Option<Self>, CompactError> {
         // Entries written here are needed again for checkpoints.
         let log_store = recent::remembering(place).log_store();
         let delta = |e| CompactError::delta(&place.url, e);
@@ -91,7 +96,7 @@ impl Table {
             return Ok(None);
         }
         let ended = Instant::now();
-        let state = DeltaTableState::try_new(log_store.as_ref(), None).await.map_err(delta)?;
+        let state = DeltaTableState::try_new(log_store.as_ref(), version).await.map_err(delta)?;
         let (place, version, application) = (place.clone(), state.version(), APPLICATION.to_owned());
         Ok(Some(Self { place, log_store, state, version, ended, live: None, application, sequence: None }))
     }

@@ -17,7 +17,8 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{
-    ATTEMPTS, Compactor,
+    Compactor,
+    commit::ATTEMPTS,
     manifest::{self, Manifest},
     quarantine,
     table::Committed,

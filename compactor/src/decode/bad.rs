@@ -1,10 +1,12 @@
 //! What is said about a piece of an object that became no row.
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of a bad piece that are kept; its full length is always told.
 pub const RAW_LIMIT: usize = 1 << 20;
 
 /// Why a piece of an object is in quarantine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reason {
     /// It is no JSON, or something follows the object on its line.
@@ -100,7 +102,7 @@ impl Reason {
 }
 
 /// A piece of an object that became no row, with its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadLine {
     /// The object's key.
     pub object: String,
