@@ -227,10 +227,10 @@ async fn of_a_process_that_has_the_old_content_and_one_that_has_the_new_one_wins
         if found == before {
             old += 1;
         } else {
-            assert_eq!(found, truth(&world.lake(), &spec).await, "beside request {at}");
+            assert_eq!(found, truth(&world.lake(), &spec).await, "at moment {at}");
             new += 1;
         }
-        assert_eq!(world.pass(&spec).await.lines, 0, "beside request {at}");
+        assert_eq!(world.pass(&spec).await.lines, 0, "at moment {at}");
     }
     println!("the old content {old} times, the new one {new} times");
     assert!(old > 0 && new > 5, "{old} {new}");

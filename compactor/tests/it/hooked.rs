@@ -1,4 +1,5 @@
-//! A store at whose `at`-th request (a read or a write, from 1) something else happens first.
+//! A store at whose `at`-th moment (from 1) something else happens: before a read, before a write, or after a write and
+//! before its answer.
 
 use std::{fmt, sync::Arc};
 
@@ -16,7 +17,7 @@ pub(crate) type Meanwhile = BoxFuture<'static, ()>;
 
 pub(crate) struct HookedStore {
     inner: Arc<dyn ObjectStore>,
-    /// Requests until then, and what happens.
+    /// Moments until then, and what happens.
     left: Mutex<(u64, Option<Meanwhile>)>,
 }
 
@@ -55,7 +56,9 @@ impl fmt::Display for HookedStore {
 impl ObjectStore for HookedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.next().await;
-        self.inner.put_opts(location, payload, options).await
+        let answer = self.inner.put_opts(location, payload, options).await;
+        self.next().await;
+        answer
     }
 
     async fn put_multipart_opts(

@@ -84,7 +84,7 @@ async fn new_keys_in_old_ranges_read_no_data_file() {
     // What was read or written once is not asked for again.
     put(&world, "newer.gz", 8);
     assert_eq!(compactor.pass(None).await.unwrap().rows, 300);
-    assert_eq!(store.counts().data.gets - asked.gets, 1);
+    assert_eq!(store.counts().data.gets, asked.gets);
 }
 
 #[tokio::test(flavor = "multi_thread")]

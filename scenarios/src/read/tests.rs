@@ -134,7 +134,7 @@ fn a_mistake_in_an_override_shows_the_flag_and_not_the_file() {
         (set("stream.shrads=2"), "--set stream.shrads=2", "no key `shrads`"),
         (set("stream.shards=0"), "--set stream.shards=0", "1 to 10000"),
         (set("load.stages.7.rate=2"), "--set load.stages.7.rate=2", "no entry `7`"),
-        (set("table.dedup.keep=last"), "--set table.dedup.keep=last", "`table.dedup` has no `key`"),
+        (set("table.dedup.keep=last"), "--set table.dedup.keep=last", "in no order"),
         (rate(0.0), "--rate 0", "above zero"),
         (rate(f64::NAN), "--rate NaN", "above zero"),
         (rate(1e9), "--rate 1000000000", "out of reach"),
