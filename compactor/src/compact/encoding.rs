@@ -1,8 +1,6 @@
 //! How columns are encoded in Parquet, chosen from a sample of their rows: a dictionary where values come back, and where
 //! they do not, the encoding that suits the type. Any reader of Parquet 2 knows all of them.
 
-use std::collections::HashSet;
-
 use arrow::{
     array::{ArrayRef, RecordBatch},
     datatypes::DataType,
@@ -46,8 +44,26 @@ pub(super) fn properties(sample: &RecordBatch, bloom_filters: &[String]) -> Writ
 
 /// Whether a value comes `times` times or more on average. Hashes of values stand for them.
 fn is_repetitive(column: &ArrayRef, times: usize) -> bool {
-    let distinct: HashSet<u64> = hash_column(column).unwrap_or_default().into_iter().collect();
-    distinct.len() * times <= column.len()
+    distinct(&hash_column(column).unwrap_or_default()) * times <= column.len()
+}
+
+/// How many different hashes there are. A set of the library hashes them once more, which took longer than all else here.
+fn distinct(hashes: &[u64]) -> usize {
+    let mut slots = vec![0_u64; (hashes.len() * 2).next_power_of_two()];
+    let mut count = 0;
+    for hash in hashes {
+        // Zero is a free slot.
+        let hash = hash.max(&1);
+        let mut at = *hash as usize & (slots.len() - 1);
+        while slots[at] != 0 && slots[at] != *hash {
+            at = (at + 1) & (slots.len() - 1);
+        }
+        if slots[at] == 0 {
+            slots[at] = *hash;
+            count += 1;
+        }
+    }
+    count
 }
 
 #[cfg(test)]
@@ -82,6 +98,14 @@ mod tests {
         }
         let filter = |name: &str| properties.bloom_filter_properties(&ColumnPath::new(vec![name.to_owned()])).is_some();
         assert_eq!(["id", "kind"].map(filter), [true, false]);
+    }
+
+    #[test]
+    fn different_hashes_are_counted_also_where_they_meet_in_a_slot() {
+        assert_eq!(distinct(&[]), 0);
+        assert_eq!(distinct(&[0, 1, 0, 16, 32, 16, 48]), 4, "0 and 1 are taken for one");
+        let hashes: Vec<u64> = (0..3_000).map(|k| k % 1_000 + 1).collect();
+        assert_eq!(distinct(&hashes), 1_000);
     }
 
     #[test]
