@@ -16,8 +16,8 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, UInt32Array},
-    compute::{interleave, take_record_batch},
-    datatypes::{DataType, SchemaRef},
+    compute::take_record_batch,
+    datatypes::SchemaRef,
     error::ArrowError,
 };
 use millrace_scenarios::Keep;
@@ -27,11 +27,13 @@ use crate::schema::TableSchema;
 mod aggregates;
 mod hash;
 mod keys;
+mod pick;
 mod values;
 
 use aggregates::Aggregates;
 pub(crate) use hash::KeyHash;
 use keys::Keys;
+use pick::Picked;
 use values::{Values, hashes};
 
 /// A row of one of the batches handed in.
@@ -274,7 +276,7 @@ impl Deduper {
     /// # Errors
     /// [`ArrowError`] when the rows do not fit together.
     pub fn rows(&self, groups: &[u32], columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-        let at: Vec<At> = groups.iter().map(|g| self.winners[*g as usize]).collect();
+        let at = Picked::new(groups.iter().map(|g| self.winners[*g as usize]));
         let aggregates = self.aggregates(groups)?;
         let picked: Result<Vec<ArrayRef>, ArrowError> = columns
             .fields()
@@ -314,10 +316,9 @@ impl Deduper {
         self.aggregates.columns(groups, &self.table)
     }
 
-    fn column_at(&self, name: &str, at: &[At]) -> Result<ArrayRef, ArrowError> {
+    fn column_at(&self, name: &str, at: &Picked) -> Result<ArrayRef, ArrowError> {
         let kind = self.table.field_with_name(name)?.data_type();
-        let sources: Vec<_> = self.sources.iter().map(|source| source.batch.as_ref()?.column_by_name(name)).collect();
-        pick(&sources, at, kind)
+        at.values(|source| self.sources[source].batch.as_ref()?.column_by_name(name), kind)
     }
 }
 
@@ -330,14 +331,6 @@ fn has_key(sources: &[Source], at: At, key: &[Values], row: usize) -> bool {
 /// A hash of each value of a column: equal values have equal ones.
 pub(crate) fn hash_column(column: &ArrayRef) -> Result<Vec<u64>, ArrowError> {
     Ok(hashes(&[Values::of(column)?], column.len()))
-}
-
-/// The values at the given places, in that order.
-fn pick(sources: &[Option<&ArrayRef>], at: &[At], kind: &DataType) -> Result<ArrayRef, ArrowError> {
-    let nothing = arrow::array::new_empty_array(kind);
-    let arrays: Vec<&dyn Array> = sources.iter().map(|s| s.map_or(nothing.as_ref(), AsRef::as_ref)).collect();
-    let places: Vec<(usize, usize)> = at.iter().map(|at| (at.source as usize, at.row as usize)).collect();
-    if places.is_empty() { Ok(nothing) } else { interleave(&arrays, &places) }
 }
 
 #[cfg(test)]

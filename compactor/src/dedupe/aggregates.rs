@@ -13,7 +13,7 @@ use arrow::{
 };
 use millrace_scenarios::{Aggregate, AggregateFunction};
 
-use super::{At, column, pick, values::Values};
+use super::{At, column, pick::Picked, values::Values};
 
 /// The aggregates of a table, per group.
 #[derive(Debug, Default)]
@@ -183,10 +183,9 @@ impl Aggregates {
     pub(super) fn columns(&self, groups: &[u32], table: &SchemaRef) -> Result<Vec<(String, ArrayRef)>, ArrowError> {
         let mut columns: Vec<(String, ArrayRef)> = Vec::new();
         for extreme in &self.extremes {
-            let at: Vec<At> = groups.iter().map(|g| extreme.at[*g as usize]).collect();
-            let values: Vec<_> = extreme.columns.iter().map(Some).collect();
+            let at = Picked::new(groups.iter().map(|g| extreme.at[*g as usize]));
             let kind = table.field_with_name(&extreme.name)?.data_type();
-            columns.push((extreme.name.clone(), pick(&values, &at, kind)?));
+            columns.push((extreme.name.clone(), at.values(|source| extreme.columns.get(source), kind)?));
         }
         for count in &self.counts {
             let counts: Int64Array = groups.iter().map(|g| Some(count.rows[*g as usize])).collect();
