@@ -51,6 +51,7 @@ pub mod maintain;
 mod manifest;
 mod progress;
 pub mod quarantine;
+mod reader;
 mod recover;
 mod replay;
 mod report;
@@ -72,11 +73,12 @@ pub use report::PassReport;
 pub use table::APPLICATION;
 pub use task::{Done, Task};
 
-use batch::{Batch, Reader, Want};
+use batch::Batch;
 use discover::Discovery;
 use keys::Sidecars;
 use live::Live;
 use manifest::Object;
+use reader::{Reader, Want};
 use seen::Seen;
 use table::Table;
 use workers::Workers;
@@ -297,7 +299,7 @@ impl Compactor {
         recorder: &mut Option<&mut HopRecorder>,
     ) -> Result<bool, CompactError> {
         let Some(schema) = self.schema() else { return Ok(true) };
-        let reader = Reader::new(&self.config.lake, &schema, &self.workers);
+        let reader = Reader::new(&self.config.lake, &schema, &self.workers, &self.config);
         let mut discovery = self.discovery();
         self.progress.listing();
         loop {
@@ -312,14 +314,13 @@ impl Compactor {
             }
             let mut objects = reader.read_all(window, Want::Now);
             let mut batch = Batch::default();
-            while let Some((_, decoded)) = objects.next().await {
-                let Some(decoded) = decoded? else {
-                    report.unread += 1;
-                    continue;
-                };
-                self.progress.read(decoded.object().size, decoded.raw_bytes());
+            while let Some(decoded) = objects.next().await {
+                let decoded = decoded?;
+                report.unread += decoded.gone.len() as u64;
+                self.progress.read(decoded.object_bytes(), decoded.raw_bytes);
                 if Self::may_add(&schema, decoded.unknown_fields())
-                    && let Some(records) = self.fetch(decoded.object()).await?
+                    && let Some(object) = decoded.objects.first()
+                    && let Some(records) = self.fetch(object).await?
                 {
                     // What came before fits the table as it is.
                     let done = std::mem::take(&mut batch);
@@ -330,7 +331,7 @@ impl Compactor {
                         return Ok(false);
                     }
                 }
-                if batch.may_end_before(&decoded, self.config.batch_bytes)
+                if batch.ends_before(&decoded, self.config.batch_bytes, self.config.batch_objects)
                     && !self.commit(self.lake_id.clone(), std::mem::take(&mut batch), &schema, report, recorder).await?
                 {
                     return Ok(false);

@@ -21,20 +21,23 @@ mod nested;
 mod path;
 #[cfg(test)]
 mod tests;
+mod text;
 mod time;
 
 pub use bad::{BadLine, RAW_LIMIT, Reason};
 pub(crate) use path::values as path_values;
+pub(crate) use text::{head, text_of};
 pub(crate) use time::{shaped_us, timestamp_us};
 
 use crate::{cpu::thread_cpu_us, error::CompactError, schema::TableSchema};
 use bad::Place;
 use columns::Columns;
-use frame::{End, Follows, Frame};
+use frame::{End, Follows, Frame, Pending};
 use inflate::{GZIP_MAGIC, Input, Read1, Whole};
 use json::{Fault, Scratch};
 use lines::{LineFault, Lines};
 use millrace_scenarios::NewColumns;
+use text::looks_like_records;
 
 /// Bytes read at a time, ...
 const READ_BYTES: usize = 512 << 10;
@@ -91,7 +94,10 @@ pub struct Decoder {
     lines: Option<Lines>,
     /// A quoted field's text.
     bare: Vec<u8>,
-    whole: Whole,
+    /// Absent while it is at work.
+    whole: Option<Whole>,
+    /// What was found in objects before and not handed on.
+    pending: Pending,
     inflate_us: u64,
 }
 
@@ -107,7 +113,8 @@ impl Decoder {
             buffer: Vec::new(),
             lines,
             bare: Vec::new(),
-            whole: Whole::default(),
+            whole: None,
+            pending: Pending::default(),
             inflate_us: 0,
         }
     }
@@ -124,6 +131,55 @@ impl Decoder {
         object: &str,
         sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
     ) -> Result<ObjectReport, CompactError> {
+        if let Some(report) = self.decode_whole(&bytes, object, sink)? {
+            self.hand_on(sink)?;
+            return Ok(report);
+        }
+        self.decode_parts(bytes, object, sink)
+    }
+
+    /// Decodes an object that is one gzip member of moderate size; `None` when it is not. Its last rows may stay here until
+    /// [`Self::hand_on`], so that many small objects make one chunk. No row of a corrupt one is handed on.
+    ///
+    /// # Errors
+    /// What `sink` returns.
+    pub(crate) fn decode_whole(
+        &mut self,
+        bytes: &Bytes,
+        object: &str,
+        sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
+    ) -> Result<Option<ObjectReport>, CompactError> {
+        let mut whole = self.whole.take().unwrap_or_default();
+        let since_us = thread_cpu_us();
+        let text = whole.read(bytes);
+        self.inflate_us += thread_cpu_us().saturating_sub(since_us);
+        let report = text.map(|text| {
+            self.columns.set_path(path::values(object, &self.schema));
+            let mut frame = Frame::new(object, std::mem::take(&mut self.pending));
+            frame.end = End::Whole;
+            frame.member_starts(0);
+            frame.report.raw_bytes = text.len() as u64;
+            let Some(from) = self.take_header(text, &mut frame) else {
+                self.pending = frame.pending;
+                return Ok(give_up(bytes, object, Reason::OtherHeader));
+            };
+            self.scan(text, from, &mut frame, sink)?;
+            Ok(self.end(frame))
+        });
+        self.whole = Some(whole);
+        report.transpose()
+    }
+
+    /// Decodes any object, part by part, and hands on all its rows and none of another. Nothing may be left of one before.
+    ///
+    /// # Errors
+    /// What `sink` returns.
+    pub(crate) fn decode_parts(
+        &mut self,
+        bytes: Bytes,
+        object: &str,
+        sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
+    ) -> Result<ObjectReport, CompactError> {
         self.buffer.clear();
         self.columns.set_path(path::values(object, &self.schema));
         let magic = bytes.starts_with(&GZIP_MAGIC);
@@ -131,27 +187,10 @@ impl Decoder {
         {
             let bad = BadLine::new(object, Place::FIRST, Reason::NotGzip, &bytes);
             let report = ObjectReport { lines: 1, bad: 1, raw_bytes: bytes.len() as u64, ..ObjectReport::default() };
-            let chunk = self.chunk(Vec::new(), Vec::new(), vec![bad])?;
-            return sink(chunk).map(|()| report);
+            self.pending.bad.push(bad);
+            return self.hand_on(sink).map(|()| report);
         }
-        let mut frame = Frame::new(object);
-        let mut whole = std::mem::take(&mut self.whole);
-        let since_us = thread_cpu_us();
-        let text = whole.read(&bytes);
-        self.inflate_us += thread_cpu_us().saturating_sub(since_us);
-        if let Some(text) = text {
-            frame.end = End::Whole;
-            frame.member_starts(0);
-            frame.report.raw_bytes = text.len() as u64;
-            let from = self.take_header(text, &mut frame);
-            let outcome = from.map(|from| self.scan(text, from, &mut frame, sink)).transpose();
-            self.whole = whole;
-            return match outcome? {
-                Some(_) => self.finish(frame, sink),
-                None => Ok(self.give_up(&bytes, object, Reason::OtherHeader)),
-            };
-        }
-        self.whole = whole;
+        let mut frame = Frame::new(object, Pending::default());
         let mut input = Input::new(bytes.clone(), magic);
         loop {
             let want = self.buffer.len().clamp(READ_BYTES, READ_BYTES_MOST);
@@ -164,26 +203,32 @@ impl Decoder {
                 Read1::More => End::Open,
                 Read1::End { .. } => End::Whole,
                 Read1::Truncated => End::Truncated,
-                Read1::Corrupt => return Ok(self.give_up(&bytes, object, Reason::CorruptGzip)),
+                Read1::Corrupt => {
+                    // Its rows may be wrong without looking wrong.
+                    self.columns = Columns::new(&self.schema);
+                    return Ok(give_up(&bytes, object, Reason::CorruptGzip));
+                }
             };
             let buffer = std::mem::take(&mut self.buffer);
             let from = self.take_header(&buffer, &mut frame);
             let done = from.map(|from| self.scan(&buffer, from, &mut frame, sink)).transpose();
             self.buffer = buffer;
-            let Some(done) = done? else { return Ok(self.give_up(&bytes, object, Reason::OtherHeader)) };
+            let Some(done) = done? else { return Ok(give_up(&bytes, object, Reason::OtherHeader)) };
             self.buffer.drain(..done);
             match read {
                 Read1::More => {}
                 Read1::End { garbage: Some(at) } => {
                     let place = Place { member: 0, line: frame.line, offset: at as u64 };
                     let tail = BadLine::new(object, place, Reason::NotGzip, &bytes[at..]);
-                    frame.bad.push(tail);
+                    frame.add_bad(tail);
                     break;
                 }
                 _ => break,
             }
         }
-        self.finish(frame, sink)
+        let report = self.end(frame);
+        self.hand_on(sink)?;
+        Ok(report)
     }
 
     /// Processor time that decompression took since the last call, microseconds.
@@ -191,24 +236,25 @@ impl Decoder {
         std::mem::take(&mut self.inflate_us)
     }
 
-    /// The end of an object.
-    fn finish(
-        &mut self,
-        mut frame: Frame<'_>,
-        sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
-    ) -> Result<ObjectReport, CompactError> {
+    /// The end of an object; what it left is kept.
+    fn end(&mut self, mut frame: Frame<'_>) -> ObjectReport {
         frame.close();
-        self.flush(&mut frame, sink)?;
         frame.report.unknown = self.columns.take_unknown().collect();
         frame.report.lines = frame.report.rows + frame.report.bad;
-        Ok(frame.report)
+        self.pending = frame.pending;
+        frame.report
     }
 
-    /// An object whose rows may be wrong without looking wrong: all of it is one bad piece.
-    fn give_up(&mut self, bytes: &Bytes, object: &str, reason: Reason) -> ObjectReport {
-        self.columns = Columns::new(&self.schema);
-        let bad = BadLine::new(object, Place::FIRST, reason, bytes);
-        ObjectReport { lines: 1, bad: 1, corrupt: Some(bad), ..ObjectReport::default() }
+    /// Hands on what is left of the objects before.
+    ///
+    /// # Errors
+    /// What `sink` returns.
+    pub(crate) fn hand_on(
+        &mut self,
+        sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
+    ) -> Result<(), CompactError> {
+        let pending = std::mem::take(&mut self.pending);
+        self.flush(pending, sink)
     }
 
     /// Takes every record out of the buffer that can be told, from `at` on; returns how much of it is done with.
@@ -230,11 +276,11 @@ impl Decoder {
                 false => self.step(buffer, at, frame),
             };
             let Some(next) = next else { break };
-            frame.taken_bytes += next - at;
+            frame.pending.taken_bytes += next - at;
             at = next;
             // No column can hold more text than was taken.
-            if self.columns.rows() >= CHUNK_ROWS || frame.taken_bytes >= CHUNK_TEXT_BYTES {
-                self.flush(frame, sink)?;
+            if self.columns.rows() >= CHUNK_ROWS || frame.pending.taken_bytes >= CHUNK_TEXT_BYTES {
+                self.flush(std::mem::take(&mut frame.pending), sink)?;
             }
         }
         let at = frame.rest(buffer, at);
@@ -425,38 +471,21 @@ impl Decoder {
 
     fn flush(
         &mut self,
-        frame: &mut Frame<'_>,
+        pending: Pending,
         sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
     ) -> Result<(), CompactError> {
-        if self.columns.rows() == 0 && frame.bad.is_empty() {
+        if self.columns.rows() == 0 && pending.bad.is_empty() {
             return Ok(());
         }
-        let (lines, offsets) = (std::mem::take(&mut frame.lines), std::mem::take(&mut frame.offsets));
-        frame.report.rows += lines.len() as u64;
-        frame.report.bad += frame.bad.len() as u64;
-        frame.taken_bytes = 0;
-        let chunk = self.chunk(lines, offsets, std::mem::take(&mut frame.bad))?;
-        sink(chunk)
-    }
-
-    fn chunk(&mut self, lines: Vec<u64>, offsets: Vec<u64>, bad: Vec<BadLine>) -> Result<DecodedChunk, CompactError> {
-        Ok(DecodedChunk { batch: self.columns.finish(&self.schema)?, lines, offsets, bad })
+        let Pending { lines, offsets, bad, .. } = pending;
+        sink(DecodedChunk { batch: self.columns.finish(&self.schema)?, lines, offsets, bad })
     }
 }
 
-/// The first bytes of an object after decompression, as far as they can be read.
-pub(crate) fn head(bytes: Bytes, limit: usize) -> Vec<u8> {
-    let gzip = bytes.starts_with(&GZIP_MAGIC);
-    let mut input = Input::new(bytes, gzip);
-    let mut text = Vec::new();
-    input.read(&mut text, limit, &mut |_| {});
-    if text.starts_with(&BOM) { text.split_off(BOM.len()) } else { text }
-}
-
-/// Whether an object that is named `.gz` and is none can be read as what it is: text, put there without compression.
-fn looks_like_records(bytes: &[u8]) -> bool {
-    let text = bytes.strip_prefix(&BOM).unwrap_or(bytes);
-    text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+/// An object whose rows may be wrong without looking wrong: all of it is one bad piece.
+fn give_up(bytes: &Bytes, object: &str, reason: Reason) -> ObjectReport {
+    let bad = BadLine::new(object, Place::FIRST, reason, bytes);
+    ObjectReport { lines: 1, bad: 1, corrupt: Some(bad), ..ObjectReport::default() }
 }
 
 /// Where a bad piece ends.
@@ -467,22 +496,6 @@ struct Piece {
     next: usize,
     /// Whether a record follows on its line.
     is_resumed: bool,
-}
-
-/// Shows all of an object's text, after decompression, to `take`, which says how much of it it is done with; the rest is
-/// shown again with what follows, as long as it can be one record. What cannot be read ends it.
-pub(crate) fn text_of(bytes: Bytes, take: &mut dyn FnMut(&[u8]) -> usize) {
-    let gzip = bytes.starts_with(&GZIP_MAGIC);
-    let (mut input, mut text) = (Input::new(bytes, gzip), Vec::new());
-    loop {
-        let want = text.len().clamp(READ_BYTES, READ_BYTES_MOST);
-        let read = input.read(&mut text, want, &mut |_| {});
-        let done = take(&text).min(text.len());
-        text.drain(..done);
-        if read != Read1::More || text.len() > RECORD_LIMIT {
-            return;
-        }
-    }
 }
 
 fn not_json(text: &[u8]) -> Reason {

@@ -14,6 +14,7 @@ use object_store::{ObjectStore, local::LocalFileSystem, path::Path, prefix::Pref
 use url::Url;
 
 pub mod counting;
+pub(crate) mod disk;
 pub mod durable;
 pub(crate) mod recent;
 mod s3;

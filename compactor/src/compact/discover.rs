@@ -8,7 +8,10 @@ use object_store::{ObjectMeta, ObjectStore};
 use tracing::warn;
 
 use super::{manifest::Object, seen::Seen};
-use crate::{error::CompactError, store::Location};
+use crate::{
+    error::CompactError,
+    store::{Location, disk::Disk},
+};
 
 /// New objects held at a time. Order by key holds within a window.
 const WINDOW: usize = 10_000;
@@ -86,13 +89,16 @@ impl Discovery {
         format: RecordFormat,
     ) -> Self {
         // The last window may end exactly where the list does, and a store's stream need not bear being asked again.
-        let list = Arc::clone(&lake.store).list(Some(&lake.root)).fuse().boxed();
+        let list = match Disk::of(lake) {
+            Some(disk) => disk.list(),
+            None => Arc::clone(&lake.store).list(Some(&lake.root)),
+        };
         Self {
             lake: lake.clone(),
             not_lake,
             error_prefix: error_prefix.to_owned(),
             lines: format != RecordFormat::Json,
-            list,
+            list: list.fuse().boxed(),
             error_objects: 0,
             skipped_objects: 0,
             is_at_end: false,

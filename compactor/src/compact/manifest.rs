@@ -38,6 +38,13 @@ pub(super) struct Object {
     pub(super) crc32: Option<u32>,
 }
 
+impl Object {
+    /// The part of the key that it shares with its neighbours.
+    pub(super) fn folder(&self) -> &str {
+        self.key.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+}
+
 /// What decides, beside the columns, which rows a table has and what is in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Rules {

@@ -9,8 +9,9 @@ use tracing::warn;
 
 use super::{
     Compactor,
-    batch::{Batch, Reader, Want},
+    batch::Batch,
     manifest::{self, Manifest},
+    reader::{Reader, Want},
     report::PassReport,
     seen::Seen,
 };
@@ -93,12 +94,13 @@ impl Compactor {
             }
         };
         let (mut batch, mut lost) = (Batch::default(), Vec::new());
-        let mut objects = Reader::new(&lake, schema, &self.workers).read_all(manifest.objects.clone(), Want::Same);
-        while let Some((object, decoded)) = objects.next().await {
-            match decoded? {
-                Some(decoded) if lost.is_empty() => batch.push(decoded),
-                Some(_) => {}
-                None => lost.push(object.key),
+        let reader = Reader::new(&lake, schema, &self.workers, &self.config);
+        let mut objects = reader.read_all(manifest.objects.clone(), Want::Same);
+        while let Some(decoded) = objects.next().await {
+            let mut decoded = decoded?;
+            lost.extend(decoded.gone.drain(..).map(|object| object.key));
+            if lost.is_empty() {
+                batch.push(decoded);
             }
         }
         Ok((batch, lost))

@@ -14,10 +14,11 @@ use futures::future::BoxFuture;
 
 use super::{
     Compactor,
-    batch::{Batch, Decoded, Reader},
+    batch::{Batch, Decoded},
     long::Source,
     manifest::{Manifest, Object},
     quarantine::{self, Piece},
+    reader::Reader,
     report::PassReport,
 };
 use crate::{error::CompactError, schema::TableSchema};
@@ -146,7 +147,7 @@ impl Compactor {
     }
 
     fn piece_reader(&self, schema: &Arc<TableSchema>) -> Reader {
-        Reader::new(&self.quarantine, &Arc::new(schema.for_pieces()), &self.workers)
+        Reader::new(&self.quarantine, &Arc::new(schema.for_pieces()), &self.workers, &self.config)
     }
 }
 

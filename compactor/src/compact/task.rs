@@ -18,17 +18,18 @@ use millrace_scenarios::Table as Spec;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Compactor, PassReport,
+    Compactor, CompactorConfig, PassReport,
     apply::{self, Written},
-    batch::{Batch, Reader, Want},
+    batch::Batch,
     commit::Attempt,
     keys::Sidecars,
     live::Live,
     manifest::{self, Manifest, Object},
+    reader::{Reader, Want},
     table::Table,
     workers::Workers,
 };
-use crate::{error::CompactError, schema::TableSchema, store};
+use crate::{clock::Clock, error::CompactError, schema::TableSchema, store};
 
 /// JSON of records takes about so many times its compressed size in memory, as rows.
 const ROWS_TO_OBJECTS: usize = 8;
@@ -101,12 +102,13 @@ impl Task {
             let (schema, workers) = (Arc::new(schema), Arc::new(Workers::start()?));
 
             let (mut batch, mut lost) = (Batch::default(), Vec::new());
-            let mut decoded = Reader::new(&lake, &schema, &workers).read_all(objects, Want::Same);
-            while let Some((object, decoded)) = decoded.next().await {
-                match decoded? {
-                    Some(decoded) if lost.is_empty() => batch.push(decoded),
-                    Some(_) => {}
-                    None => lost.push(object.key),
+            let config = CompactorConfig::new(lake.clone(), place.clone(), rules, Clock::system());
+            let mut decoded = Reader::new(&lake, &schema, &workers, &config).read_all(objects, Want::Same);
+            while let Some(decoded) = decoded.next().await {
+                let mut decoded = decoded?;
+                lost.extend(decoded.gone.drain(..).map(|object| object.key));
+                if lost.is_empty() {
+                    batch.push(decoded);
                 }
             }
             if !lost.is_empty() {

@@ -34,12 +34,18 @@ pub(super) struct Frame<'a> {
     /// Whether the first line has been looked at.
     pub(super) is_begun: bool,
     tail_told: bool,
+    pub(super) pending: Pending,
+    pub(super) report: ObjectReport,
+}
+
+/// What was found since the last chunk was handed on. Small objects share a chunk, so it goes from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
     pub(super) lines: Vec<u64>,
     pub(super) offsets: Vec<u64>,
     pub(super) bad: Vec<BadLine>,
-    /// Bytes of records taken since the last chunk was handed on.
+    /// Bytes of the records taken.
     pub(super) taken_bytes: usize,
-    pub(super) report: ObjectReport,
 }
 
 /// What stands behind an object that is whole.
@@ -54,7 +60,7 @@ pub(super) enum Follows {
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn new(object: &'a str) -> Self {
+    pub(super) fn new(object: &'a str, pending: Pending) -> Self {
         Self {
             object,
             end: End::Open,
@@ -66,10 +72,7 @@ impl<'a> Frame<'a> {
             members: Vec::new(),
             is_begun: false,
             tail_told: false,
-            lines: Vec::new(),
-            offsets: Vec::new(),
-            bad: Vec::new(),
-            taken_bytes: 0,
+            pending,
             report: ObjectReport::default(),
         }
     }
@@ -139,8 +142,14 @@ impl<'a> Frame<'a> {
     }
 
     pub(super) fn row(&mut self, start: usize) {
-        self.lines.push(self.line);
-        self.offsets.push(self.base + start as u64);
+        self.pending.lines.push(self.line);
+        self.pending.offsets.push(self.base + start as u64);
+        self.report.rows += 1;
+    }
+
+    pub(super) fn add_bad(&mut self, piece: BadLine) {
+        self.pending.bad.push(piece);
+        self.report.bad += 1;
     }
 
     pub(super) fn bad_piece(&mut self, buffer: &[u8], start: usize, end: usize, reason: Reason) {
@@ -148,7 +157,7 @@ impl<'a> Frame<'a> {
         self.tail_told |= cut;
         let reason = if cut { Reason::TruncatedGzip } else { reason };
         let piece = self.piece(reason, start, &buffer[start..end]);
-        self.bad.push(piece);
+        self.add_bad(piece);
     }
 
     /// A bad piece that starts at `start` of the buffer, which is where the count of lines has to stand.
@@ -189,7 +198,7 @@ impl<'a> Frame<'a> {
         if let Some(mut long) = self.long.take() {
             long.length += (end - at) as u64;
             self.tail_told |= end == buffer.len() && self.end == End::Truncated;
-            self.bad.push(long);
+            self.add_bad(long);
         }
         self.pass(buffer, at, end)
     }
@@ -203,7 +212,7 @@ impl<'a> Frame<'a> {
         if self.end == End::Truncated && !self.tail_told {
             let offset = self.report.raw_bytes;
             let place = Place { member: self.member(offset), line: self.line, offset };
-            self.bad.push(BadLine::new(self.object, place, Reason::TruncatedGzip, &[]));
+            self.add_bad(BadLine::new(self.object, place, Reason::TruncatedGzip, &[]));
         }
     }
 }
