@@ -9,7 +9,7 @@ use deltalake::kernel::{
     DataType as DeltaType, MetadataValue, PrimitiveType, StructField, StructType,
     engine::arrow_conversion::{TryIntoArrow, TryIntoKernel},
 };
-use millrace_scenarios::{AggregateFunction, ColumnType, Dedup, Derive, NewColumns, Reading, Table};
+use millrace_scenarios::{AggregateFunction, ByteSize, ColumnType, Dedup, Derive, NewColumns, Reading, Table};
 
 use crate::error::CompactError;
 
@@ -56,6 +56,8 @@ pub struct TableSchema {
     /// ... and with all columns as its key where it names none.
     dedup: Option<Dedup>,
     bloom_filter: Vec<String>,
+    sort_by: Vec<String>,
+    file_size: Option<ByteSize>,
     read: Reading,
     decoded: SchemaRef,
     table: SchemaRef,
@@ -172,10 +174,15 @@ impl TableSchema {
                 fields.push(field(&aggregate.name, kind));
             }
         }
-        for name in &table.bloom_filter {
+        for (key, name) in table
+            .bloom_filter
+            .iter()
+            .map(|name| ("bloom_filter", name))
+            .chain(table.sort_by.iter().map(|name| ("sort_by", name)))
+        {
             let is_in_files = |field: &Field| field.name() == name && !field.data_type().is_nested();
             if !fields.iter().any(is_in_files) || table.partition_by.contains(name) {
-                return Err(refuse(format!("bloom_filter: {name:?} is no column of plain values in the files")));
+                return Err(refuse(format!("{key}: {name:?} is no column of plain values in the files")));
             }
         }
         // Delta tells names apart without regard to case.
@@ -192,6 +199,8 @@ impl TableSchema {
             rule: table.dedup.clone(),
             dedup: table.dedup.clone().map(|rule| resolved(rule, &columns)),
             bloom_filter: table.bloom_filter.clone(),
+            sort_by: table.sort_by.clone(),
+            file_size: table.file_size,
             read: table.read.clone(),
             decoded,
             table: Arc::new(Schema::new(fields)),
@@ -291,6 +300,18 @@ impl TableSchema {
     #[must_use]
     pub fn bloom_filter(&self) -> &[String] {
         &self.bloom_filter
+    }
+
+    /// Columns that the rows of each data file lie in order of.
+    #[must_use]
+    pub fn sort_by(&self) -> &[String] {
+        &self.sort_by
+    }
+
+    /// The size at which a data file ends; `None` where the table's own is to be used.
+    #[must_use]
+    pub const fn file_size(&self) -> Option<ByteSize> {
+        self.file_size
     }
 
     /// How objects are read.

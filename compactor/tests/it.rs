@@ -24,6 +24,8 @@ mod hooked;
 mod keys;
 #[path = "it/lake.rs"]
 mod lake;
+#[path = "it/layout.rs"]
+mod layout;
 #[path = "it/maintain.rs"]
 mod maintain;
 #[path = "it/oracle.rs"]

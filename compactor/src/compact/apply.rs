@@ -61,8 +61,12 @@ pub(super) async fn write(
     workers: &Workers,
     sidecars: &Arc<Sidecars>,
 ) -> Result<Written, CompactError> {
-    let writer = TableWriter::new(&log_store, &state, schema.arrow_table());
+    let writer = match schema.file_size() {
+        Some(size) => TableWriter::sized(&log_store, &state, schema.arrow_table(), size.bytes()),
+        None => TableWriter::new(&log_store, &state, schema.arrow_table()),
+    };
     let writer = writer.with_bloom_filters(schema.bloom_filter().to_vec()).like(batches.first());
+    let writer = writer.in_order_of(schema.sort_by())?;
     let Some(deduper) = Deduper::new(&schema)? else {
         let plain = Plain::new(schema.arrow_table(), batches);
         let numbers = plain.numbers();

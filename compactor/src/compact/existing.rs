@@ -284,24 +284,43 @@ impl TableReader {
         if changes.is_empty() {
             return Ok(batch.clone());
         }
-        let mut stays = vec![true; batch.num_rows()];
+        let mut fates = vec![Fate::Stays; batch.num_rows()];
         let (mut updated, mut groups) = (Vec::new(), Vec::new());
         for (row, change) in changes {
             let row = u32::try_from(row - first_row).unwrap_or(u32::MAX);
-            stays[row as usize] = false;
+            fates[row as usize] = Fate::Goes;
             if let Change::Update(group) = change {
+                fates[row as usize] = Fate::IsUpdated;
                 updated.push(row);
                 groups.push(*group);
             }
         }
-        let same = filter_record_batch(batch, &BooleanArray::from(stays))?;
+        let same =
+            filter_record_batch(batch, &fates.iter().map(|fate| Some(*fate == Fate::Stays)).collect::<BooleanArray>())?;
         let mut columns = take_record_batch(batch, &UInt32Array::from(updated))?.columns().to_vec();
         for (name, values) in deduper.aggregates(&groups)? {
             columns[self.schema.index_of(&name)?] = values;
         }
         let updated = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        Ok(concat_batches(&self.schema, [&same, &updated])?)
+        // Each row stays where it was among the others.
+        let stayed = u32::try_from(same.num_rows()).unwrap_or(u32::MAX);
+        let (mut next_same, mut next_updated) = (0..stayed, stayed..);
+        let order = fates.into_iter().filter_map(|fate| match fate {
+            Fate::Stays => next_same.next(),
+            Fate::IsUpdated => next_updated.next(),
+            Fate::Goes => None,
+        });
+        let order: UInt32Array = order.map(Some).collect();
+        Ok(take_record_batch(&concat_batches(&self.schema, [&same, &updated])?, &order)?)
     }
+}
+
+/// What becomes of a row of a file that is written again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    IsUpdated,
+    Goes,
 }
 
 /// Ranged reads of one object.

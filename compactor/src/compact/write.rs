@@ -1,11 +1,11 @@
 //! Rows to data files: each partition is a task of its own, encoded by one Parquet writer; as many run at a time as there
 //! are cores, so that memory does not grow with the number of partitions.
 
-use std::{collections::HashMap, num::NonZeroU64, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, num::NonZeroU64, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, UInt32Array},
-    compute::{interleave, partition, take},
+    array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array},
+    compute::{SortColumn, SortOptions, interleave, lexsort_to_indices, partition, take},
     datatypes::{Schema, SchemaRef},
     error::ArrowError,
     row::{RowConverter, SortField},
@@ -110,6 +110,8 @@ pub(super) struct TableWriter {
     in_files: SchemaRef,
     /// Columns that get a bloom filter.
     bloom_filters: Vec<String>,
+    /// Columns that the rows of a file lie in order of.
+    sort_by: SchemaRef,
     /// Rows that encodings are chosen by, where those of the file are not known yet.
     sample: RecordBatch,
 }
@@ -148,6 +150,7 @@ impl TableWriter {
             sample: RecordBatch::new_empty(Arc::clone(&in_files)),
             in_files,
             bloom_filters: Vec::new(),
+            sort_by: Arc::new(Schema::empty()),
         }
     }
 
@@ -155,6 +158,16 @@ impl TableWriter {
     pub(super) fn with_bloom_filters(mut self, columns: Vec<String>) -> Self {
         self.bloom_filters = columns;
         self
+    }
+
+    /// The same, with the rows of each file in order of these columns.
+    ///
+    /// # Errors
+    /// [`ArrowError`] when the files lack one.
+    pub(super) fn in_order_of(mut self, columns: &[String]) -> Result<Self, ArrowError> {
+        let fields = columns.iter().map(|name| self.in_files.field_with_name(name).cloned());
+        self.sort_by = Arc::new(Schema::new(fields.collect::<Result<Vec<_>, _>>()?));
+        Ok(self)
     }
 
     /// The same, for rows like these.
@@ -203,6 +216,7 @@ impl TableWriter {
             let value = column.and_then(|column| ScalarExt::from_array(column, place));
             values.insert(name.clone(), value.ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?);
         }
+        let rows = &self.in_order(source, rows)?;
         let mut writer = self.file();
         for (number, slice) in rows.chunks(SLICE_ROWS).enumerate() {
             let slice = source.rows(slice, &self.in_files)?;
@@ -212,6 +226,21 @@ impl TableWriter {
             writer.with(async |out| out.write_partition(slice, &values).await).await?;
         }
         Ok(Keyed { added: writer.close().await?, hashes: source.hashes(rows) })
+    }
+
+    /// The rows in the order that files have; rows that are equal in it stay in theirs.
+    fn in_order<'a>(&self, source: &dyn RowSource, rows: &'a [u32]) -> Result<Cow<'a, [u32]>, ArrowError> {
+        if self.sort_by.fields().is_empty() {
+            return Ok(Cow::Borrowed(rows));
+        }
+        let columns = source.rows(rows, &self.sort_by)?;
+        let options = SortOptions { descending: false, nulls_first: false };
+        let column = |column: &ArrayRef| SortColumn { values: Arc::clone(column), options: Some(options) };
+        let mut by: Vec<_> = columns.columns().iter().map(column).collect();
+        // The sort itself keeps no order among equals.
+        by.push(SortColumn { values: Arc::new((0..rows.len() as u64).collect::<UInt64Array>()), options: None });
+        let order = lexsort_to_indices(&by, None)?;
+        Ok(order.values().iter().map(|place| rows[*place as usize]).collect())
     }
 
     /// The rows by partition; within one, their order stays.

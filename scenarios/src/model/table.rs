@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ColumnType, Dedup, Derive, Reading, is_default};
-use crate::units::Span;
+use crate::units::{ByteSize, Span};
 
 /// `[table]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,15 @@ pub struct Table {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = example_bloom_filter())]
     pub bloom_filter: Vec<String>,
+    /// Columns that the rows of each data file lie in order of, ascending, null last. Absent: the order of the objects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = example_sort_by())]
+    pub sort_by: Vec<String>,
+    /// A data file of about this size is ended and another one begun. Absent: what the table says
+    /// (`delta.targetFileSize`), which is 100 MiB if it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"32MiB")]
+    pub file_size: Option<ByteSize>,
     /// How often the compactor looks for new objects while the load runs.
     pub every: Span,
 }
@@ -49,6 +58,8 @@ impl Default for Table {
             dedup: None,
             read: Reading::default(),
             bloom_filter: Vec::new(),
+            sort_by: Vec::new(),
+            file_size: None,
             every: Span::from_secs(15),
         }
     }
@@ -56,4 +67,8 @@ impl Default for Table {
 
 fn example_bloom_filter() -> [&'static str; 1] {
     ["ID"]
+}
+
+fn example_sort_by() -> [&'static str; 2] {
+    ["City", "Start_Time"]
 }

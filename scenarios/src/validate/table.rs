@@ -22,6 +22,9 @@ const STAMP: [(&str, ColumnType); 3] = [
     (stamp::DUE_FIELD, ColumnType::Integer),
 ];
 
+/// What a data file can be told to have, bytes.
+const FILE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=10 << 30;
+
 pub(super) fn check(table: &Table, node: &Node) -> Vec<Fault> {
     let mut faults: Vec<Fault> = place(table.location.as_deref(), node.at("location")).into_iter().collect();
     faults.extend(columns(&table.columns, node.at("columns")));
@@ -32,7 +35,12 @@ pub(super) fn check(table: &Table, node: &Node) -> Vec<Fault> {
     }
     faults.extend(reading(table, node.at("read")));
     faults.extend(timestamps(table, node.at("read").at("timestamps")));
-    faults.extend(bloom_filter(table, node.at("bloom_filter")));
+    faults.extend(in_files("bloom_filter", &table.bloom_filter, table, node));
+    faults.extend(in_files("sort_by", &table.sort_by, table, node));
+    if table.file_size.is_some_and(|size| !FILE_BYTES.contains(&size.bytes())) {
+        let help = "write \"1MiB\" to \"10GiB\", such as \"100MiB\"";
+        faults.push(node.at("file_size").fault("a data file has 1 MiB to 10 GiB", help));
+    }
     if table.every.is_zero() {
         faults.push(node.at("every").fault("the compactor needs a pause", "write a span of time, such as \"15s\""));
     }
@@ -189,13 +197,14 @@ fn timestamps(table: &Table, node: &Node) -> Vec<Fault> {
     faults
 }
 
-/// Bloom filters are of columns that are in the files: partition columns are in their paths.
-fn bloom_filter(table: &Table, node: &Node) -> Vec<Fault> {
+/// What is asked of columns that are in the files: partition columns are in their paths. Aggregates change after their row
+/// was written, so rows cannot lie in order of them.
+fn in_files(key: &str, columns: &[String], table: &Table, node: &Node) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let aggregates = || table.dedup.iter().flat_map(|dedup| &dedup.aggregate);
-    for (index, name) in table.bloom_filter.iter().enumerate() {
-        let node = node.item(index);
-        if table.bloom_filter[..index].contains(name) {
+    let aggregates = || table.dedup.iter().flat_map(|dedup| &dedup.aggregate).filter(|_| key == "bloom_filter");
+    for (index, name) in columns.iter().enumerate() {
+        let node = node.at(key).item(index);
+        if columns[..index].contains(name) {
             faults.push(node.fault(format!("`{name}` is there twice"), "name each column once"));
         } else if table.partition_by.contains(name) {
             let help = "remove it: a partition column is in the files' paths, not in the files";

@@ -447,6 +447,24 @@ fn bloom_filters_are_of_columns_in_the_files() {
 }
 
 #[test]
+fn rows_are_sorted_by_columns_in_the_files_and_files_have_a_size_that_makes_sense() {
+    let with = |line: &str| mistakes(&GOOD.replace("[table]", &format!("[table]\n{line}")));
+    for good in ["sort_by = [\"time\"]", "file_size = \"1MiB\"", "file_size = \"10GiB\""] {
+        assert_eq!(with(good), []);
+    }
+    for (line, message) in [
+        ("sort_by = [\"time\", \"time\"]", "there twice"),
+        ("sort_by = [\"polls\"]", "no column `polls`"),
+        ("sort_by = [\"city\"]", "is partitioned by"),
+        ("file_size = \"1023KiB\"", "1 MiB to 10 GiB"),
+        ("file_size = \"11GiB\"", "1 MiB to 10 GiB"),
+    ] {
+        let found = with(line);
+        assert!(found.len() == 1 && found[0].1.contains(message), "{line}: {found:?}");
+    }
+}
+
+#[test]
 fn computed_columns_do_not_hide_others() {
     for taken in ["city", "hour", "millrace_seq", ""] {
         refused("name = \"polls\"", &format!("name=\"{taken}\""), &format!("name=\"{taken}\""), "cannot be named");
