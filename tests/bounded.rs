@@ -10,7 +10,13 @@
 
 mod support;
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
 
 use support::{at, lake, millrace, number, record, server::Server};
 
@@ -38,8 +44,12 @@ fn memory_of_load(server: &Server, rate: &str, duration: &str) -> Vec<u64> {
 }
 
 fn own_memory_bytes(process: u32) -> Option<u64> {
+    memory_bytes(process, "RssAnon:")
+}
+
+fn memory_bytes(process: u32, kind: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(kind))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
@@ -71,6 +81,11 @@ const COMPACTION: u64 = 256 * MIB;
 
 /// The most memory that compacting so many objects of 20,000 readings of 400 sensors took, partitioned as told.
 fn peak_of_compaction(objects: u32, partition_by: &str) -> u64 {
+    compacted(objects, partition_by).1
+}
+
+/// The same, and the folder that the table is in.
+fn compacted(objects: u32, partition_by: &str) -> (TempDir, u64) {
     let folder = tempfile::tempdir().unwrap();
     let (lake_folder, out) = (folder.path().join("lake"), folder.path().join("out"));
     for object in 0..objects {
@@ -86,7 +101,8 @@ fn peak_of_compaction(objects: u32, partition_by: &str) -> u64 {
     let record = record(&out);
     assert_eq!(number(&record, "compaction.lines"), u64::from(objects) * 20_000);
     assert_eq!(at(&record, "compaction.quarantined"), 0);
-    number(&record, "harness.max_rss_bytes")
+    fs::remove_dir_all(&lake_folder).unwrap();
+    (folder, number(&record, "harness.max_rss_bytes"))
 }
 
 #[test]
@@ -103,6 +119,33 @@ fn rows_of_four_hundred_partitions_in_every_object_need_no_more_memory_either() 
     let peak = peak_of_compaction(40, "sensor_id");
     println!("peak resident: 40 objects to 400 partitions {} MiB", peak / MIB);
     assert!(peak <= COMPACTION, "{peak}");
+}
+
+/// The most memory that a command took, as the kernel keeps it.
+#[cfg(target_os = "linux")]
+fn peak_of(command: &mut Command) -> u64 {
+    let mut process = command.stdout(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    let status = loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            break status;
+        }
+        peak = memory_bytes(process.id(), "VmHWM:").unwrap_or(peak);
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(status.success(), "{command:?}: {status}");
+    peak
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn rows_put_in_order_need_no_more_memory_than_a_compaction() {
+    let (folder, _) = compacted(160, "event_hour");
+    let mut optimize = millrace();
+    optimize.arg("optimize").arg(folder.path().join("table")).args(["--cluster-by", "sensor_id,timestamp"]);
+    let peak = peak_of(&mut optimize);
+    println!("peak resident: 3.2 million rows in order {} MiB", peak / MIB);
+    assert!(peak > 32 * MIB && peak <= COMPACTION, "{peak}");
 }
 
 /// One row for each key, over the whole table.

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Memory for sorting, bytes.
-const MEMORY_BYTES: usize = 128 << 20;
+const MEMORY_BYTES: usize = 64 << 20;
 
 /// Batches of rows.
 pub(super) type Rows = BoxStream<'static, Result<RecordBatch, CompactError>>;
