@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    io::Read,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,8 +17,12 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::seal::{sealed, unsealed};
-use crate::{dedupe::KeyHash, error::CompactError, store::Location};
+use super::seal::{body, sealed, unsealed};
+use crate::{
+    dedupe::KeyHash,
+    error::CompactError,
+    store::{Location, disk::Disk},
+};
 
 mod fingerprints;
 
@@ -93,6 +98,8 @@ type Sets = Arc<Vec<Fingerprints>>;
 /// A table's sidecars.
 pub(super) struct Sidecars {
     table: Location,
+    /// The table's folder, where it is one.
+    disk: Option<Disk>,
     held: Mutex<Held>,
 }
 
@@ -100,6 +107,10 @@ pub(super) struct Sidecars {
 struct Held {
     sets: HashMap<Uuid, Sets>,
     bytes: usize,
+    /// Those that were found to be whole: they never change, and a commit may ask for hundreds.
+    whole: HashSet<Uuid>,
+    /// What files are read into. Megabytes that one thread gives another to free are not given back for long.
+    spare: Vec<u8>,
 }
 
 fn bytes_of(sets: &[Fingerprints]) -> usize {
@@ -118,12 +129,13 @@ impl Held {
     fn retain(&mut self, live: &HashSet<Uuid>) {
         self.sets.retain(|sidecar, _| live.contains(sidecar));
         self.bytes = self.sets.values().map(|sets| bytes_of(sets)).sum();
+        self.whole.retain(|sidecar| live.contains(sidecar));
     }
 }
 
 impl Sidecars {
     pub(super) fn new(table: &Location) -> Self {
-        Self { table: table.clone(), held: Mutex::default() }
+        Self { table: table.clone(), disk: Disk::of(table), held: Mutex::default() }
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -196,21 +208,49 @@ impl Sidecars {
             return Ok(Arc::clone(sets));
         }
         let path = self.table.path(&key(sidecar));
-        let read = match self.table.store.get(&path).await {
-            Ok(found) => {
-                let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
-                decode(hash.kind(), &bytes)
-            }
-            Err(object_store::Error::NotFound { .. }) => None,
-            Err(source) => return Err(CompactError::object(path, source)),
+        let is_whole = self.held().whole.contains(&sidecar);
+        let read = match &self.disk {
+            Some(disk) => self.read_here(disk, &path, |bytes| decode(hash.kind(), bytes, is_whole))?,
+            None => match self.table.store.get(&path).await {
+                Ok(found) => {
+                    let bytes = found.bytes().await.map_err(|e| CompactError::object(&path, e))?;
+                    decode(hash.kind(), &bytes, is_whole)
+                }
+                Err(object_store::Error::NotFound { .. }) => None,
+                Err(source) => return Err(CompactError::object(path, source)),
+            },
         };
-        if read.is_none() {
+        if read.is_some() {
+            self.held().whole.insert(sidecar);
+        } else {
             warn!(%path, "no keys can be read from it; the data files that name it are read instead");
         }
         let sets = Arc::new(read.unwrap_or_default());
         self.held().keep(sidecar, &sets);
         Ok(sets)
     }
+
+    /// What `decode` makes of a file of the table; `None` where there is none.
+    fn read_here<T>(
+        &self,
+        disk: &Disk,
+        path: &Path,
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, CompactError> {
+        let mut bytes = std::mem::take(&mut self.held().spare);
+        bytes.clear();
+        let decoded = read_into(disk, path, &mut bytes)?.then(|| decode(&bytes)).flatten();
+        self.held().spare = bytes;
+        Ok(decoded)
+    }
+}
+
+/// Reads a file by this thread.
+fn read_into(disk: &Disk, path: &Path, bytes: &mut Vec<u8>) -> Result<bool, CompactError> {
+    let opened = disk.open(path).map_err(|e| CompactError::object(path, e))?;
+    let Some((mut file, _)) = opened else { return Ok(false) };
+    let read = file.read_to_end(bytes);
+    read.map(|_| true).map_err(|source| CompactError::Io { path: format!("/{path}").into(), source })
 }
 
 fn encode(kind: &str, sets: &[Fingerprints]) -> Result<Vec<u8>, serde_json::Error> {
@@ -222,9 +262,9 @@ fn encode(kind: &str, sets: &[Fingerprints]) -> Result<Vec<u8>, serde_json::Erro
     Ok(sealed(&body))
 }
 
-/// What a sidecar says about keys of this kind.
-fn decode(kind: &str, bytes: &[u8]) -> Option<Vec<Fingerprints>> {
-    let body = unsealed(bytes)?;
+/// What a sidecar says about keys of this kind. One that was found to be whole is not looked at again for that.
+fn decode(kind: &str, bytes: &[u8], is_whole: bool) -> Option<Vec<Fingerprints>> {
+    let body = if is_whole { body(bytes) } else { unsealed(bytes) }?;
     let line = body.iter().position(|byte| *byte == b'\n')?;
     let (header, mut rest) = (&body[..line], &body[line + 1..]);
     let header: Header = serde_json::from_slice(header).ok()?;

@@ -10,6 +10,11 @@ pub(super) fn sealed(body: &[u8]) -> Vec<u8> {
     [Sha256::digest(body).as_slice(), body].concat()
 }
 
+/// The body of a file that is known to be whole.
+pub(super) fn body(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(DIGEST_BYTES..)
+}
+
 /// The body of a file, when the file is whole.
 pub(super) fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
     let (digest, body) = bytes.split_at_checked(DIGEST_BYTES)?;
