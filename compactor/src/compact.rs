@@ -49,6 +49,7 @@ mod live;
 mod long;
 pub mod maintain;
 mod manifest;
+mod origins;
 mod progress;
 pub mod quarantine;
 mod reader;
@@ -73,9 +74,9 @@ pub use report::PassReport;
 pub use table::APPLICATION;
 pub use task::{Done, Task};
 
+use apply::Held;
 use batch::Batch;
 use discover::Discovery;
-use keys::Sidecars;
 use live::Live;
 use manifest::Object;
 use reader::{Reader, Want};
@@ -101,7 +102,7 @@ pub struct Compactor {
     totals: PassReport,
     progress: Arc<Progress>,
     workers: Arc<Workers>,
-    sidecars: Arc<Sidecars>,
+    held: Held,
 }
 
 impl Compactor {
@@ -115,9 +116,9 @@ impl Compactor {
                 return Err(CompactError::Schema(format!("lake and table are the same place: {}", config.lake.url)));
             }
             let quarantine = config.table.sibling(quarantine::SUFFIX)?;
-            let lake_id =
-                config.table.url.make_relative(&config.lake.url).unwrap_or_else(|| config.lake.url.to_string());
+            let lake_id = config.table.relative(&config.lake);
             let mut compactor = Self {
+                held: Held::nothing(&config.table, config.table.relative(&quarantine)),
                 quarantine,
                 lake_id,
                 target: None,
@@ -128,7 +129,6 @@ impl Compactor {
                 totals: PassReport::default(),
                 progress: Arc::default(),
                 workers: Arc::new(Workers::start()?),
-                sidecars: Arc::new(Sidecars::new(&config.table)),
                 config,
             };
             let declared = TableSchema::declared(&compactor.config.spec)?;

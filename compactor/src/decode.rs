@@ -245,6 +245,11 @@ impl Decoder {
         frame.report
     }
 
+    /// Rows that are not handed on yet.
+    pub(crate) fn rows_left(&self) -> usize {
+        self.columns.rows()
+    }
+
     /// Hands on what is left of the objects before.
     ///
     /// # Errors

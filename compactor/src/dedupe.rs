@@ -2,9 +2,9 @@
 //!
 //! Keys are compared exactly (their hash only finds candidates); null equals null and `-0.0` equals `0.0`. The row that
 //! stays is the one with the smallest (`first`) or largest (`last`) `order_by`; a row without a value for it loses to one
-//! with. Ties among new rows are broken by object name, then line. The table does not keep those, so in a tie between
-//! passes the row that is in the table stays: for a result that does not depend on how the lake was cut into passes,
-//! `order_by` must order the rows of a key totally, as the stamp's sequence number does.
+//! with. Ties are broken by object name, then offset: among new rows by their order, between a new row and the table's by
+//! where both come from ([`origin`]), so that the table does not depend on how the lake was cut into commits. Who hands
+//! the rows in knows the objects' names, and says which of the table's rows have to give way.
 //!
 //! Aggregates are over every row of a key ever seen: they merge with the table's own.
 
@@ -27,12 +27,14 @@ use crate::schema::TableSchema;
 mod aggregates;
 mod hash;
 mod keys;
+pub(crate) mod origin;
 mod pick;
 mod values;
 
 use aggregates::Aggregates;
 pub(crate) use hash::KeyHash;
 use keys::Keys;
+use origin::{Origin, Origins, Tie};
 use pick::Picked;
 use values::{Values, hashes};
 
@@ -92,6 +94,8 @@ pub struct Deduper {
     aggregates: Aggregates,
     /// ... and the row in the table, where there is one.
     existing: HashMap<u32, Existing>,
+    /// Where a new row and the table's are equal in `order_by`. The table's stays unless it is told otherwise.
+    ties: Vec<Tie>,
     sources: Vec<Source>,
     rows: u64,
 }
@@ -118,7 +122,7 @@ impl Deduper {
     /// [`ArrowError`] when a column cannot be ordered.
     pub fn new(schema: &TableSchema) -> Result<Option<Self>, ArrowError> {
         let Some(rule) = schema.dedup() else { return Ok(None) };
-        let table = schema.arrow_table();
+        let table = schema.arrow_files();
         Ok(Some(Self {
             key: rule.key.clone(),
             order_by: rule.order_by.clone(),
@@ -128,6 +132,7 @@ impl Deduper {
             hashes: Vec::new(),
             aggregates: Aggregates::new(&rule.aggregate),
             existing: HashMap::new(),
+            ties: Vec::new(),
             sources: Vec::new(),
             rows: 0,
             table,
@@ -140,6 +145,7 @@ impl Deduper {
         let mut names = self.key.clone();
         names.push(self.order_by.clone());
         names.extend(self.aggregates.names().cloned());
+        names.extend(origin::COLUMNS.into_iter().filter(|name| self.table.index_of(name).is_ok()).map(str::to_owned));
         names.sort();
         names.dedup();
         names
@@ -233,17 +239,43 @@ impl Deduper {
         }
         let wanted: UInt32Array = known.iter().map(|(row, _)| Some(*row)).collect();
         let matched = take_record_batch(batch, &wanted)?;
+        let origins = Origins::of(&matched);
         let source = self.source(matched.clone(), None)?;
         for (place, (row, number)) in (0_u32..).zip(known) {
             if self.existing.contains_key(&number) {
                 continue;
             }
             let at = At { source, row: place };
-            let wins = self.order(self.winners[number as usize], at) != Ordering::Less;
+            let order = self.order(self.winners[number as usize], at);
+            let wins = order != Ordering::Less;
             self.existing.insert(number, Existing { file, row: first_row + u64::from(row), wins });
+            if order == Ordering::Equal
+                && let Some(held) = origins.as_ref().and_then(|origins| origins.at(place as usize))
+                && let Some(new) = self.origin(number)
+            {
+                self.ties.push(Tie { group: number, new, held });
+            }
             self.aggregates.meet(number, at, &matched);
         }
         Ok(())
+    }
+
+    /// Where the group's new row comes from, if that is known.
+    fn origin(&self, number: u32) -> Option<Origin> {
+        let At { source, row } = self.winners[number as usize];
+        Origins::of(self.sources[source as usize].batch.as_ref()?)?.at(row as usize)
+    }
+
+    /// What is not decided, once everything has been added and met.
+    pub(crate) fn ties(&self) -> &[Tie] {
+        &self.ties
+    }
+
+    /// Lets the new row of the group take the place of the table's.
+    pub(crate) fn give_way(&mut self, group: u32) {
+        if let Some(existing) = self.existing.get_mut(&group) {
+            existing.wins = false;
+        }
     }
 
     /// What has to be written, once everything has been added and met.
@@ -367,7 +399,8 @@ mod tests {
         let mut deduper = Deduper::new(&schema(keep, Vec::new())).unwrap().unwrap();
         batches.iter().for_each(|rows| deduper.add(batch(rows)).unwrap());
         let settled = deduper.settle();
-        let rows = deduper.rows(&settled.inserts, &deduper.table).unwrap();
+        let columns = schema(keep, Vec::new()).arrow_table();
+        let rows = deduper.rows(&settled.inserts, &columns).unwrap();
         rows.column_by_name("v").unwrap().as_string::<i32>().iter().map(|v| v.unwrap().to_owned()).collect()
     }
 

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::{
     decode::{head, text_of, timestamp_us},
+    dedupe::origin::is_reserved,
     error::CompactError,
     schema::{ANY_KEY, Column, TableSchema, arrow_type},
 };
@@ -152,7 +153,7 @@ pub(crate) fn new_columns(bytes: Bytes, schema: &TableSchema) -> Vec<Column> {
     let mut inference = Inference::default();
     text_of(bytes, &mut |text| inference.read(text, usize::MAX));
     let mut names: BTreeSet<String> = schema.arrow_table().fields().iter().map(|f| f.name().to_lowercase()).collect();
-    let fields = inference.fields.iter().filter(|(name, _)| names.insert(name.to_lowercase()));
+    let fields = inference.fields.iter().filter(|(name, _)| !is_reserved(name) && names.insert(name.to_lowercase()));
     let new = fields.filter_map(|(name, shape)| shape.column(name, schema.read()));
     let grown = schema.columns().iter().filter_map(|column| {
         let wider = inference.fields.get(&column.name)?.widened(column.nested.as_ref()?)?;

@@ -11,7 +11,7 @@ use deltalake::kernel::{
 };
 use millrace_scenarios::{AggregateFunction, ByteSize, ColumnType, Dedup, Derive, NewColumns, Reading, Table};
 
-use crate::error::CompactError;
+use crate::{dedupe::origin, error::CompactError};
 
 mod extend;
 
@@ -184,6 +184,9 @@ impl TableSchema {
             if !fields.iter().any(is_in_files) || table.partition_by.contains(name) {
                 return Err(refuse(format!("{key}: {name:?} is no column of plain values in the files")));
             }
+        }
+        if let Some(ours) = fields.iter().find(|field| origin::is_reserved(field.name())) {
+            return Err(refuse(format!("the column {:?} has a name that begins as the compactor's own", ours.name())));
         }
         // Delta tells names apart without regard to case.
         let mut seen = BTreeSet::new();

@@ -105,6 +105,11 @@ impl Location {
         Ok(Self { store: Arc::clone(&self.store), url, root })
     }
 
+    /// What another place is called as seen from here, so that both can be moved together.
+    pub(crate) fn relative(&self, other: &Self) -> String {
+        self.url.make_relative(&other.url).unwrap_or_else(|| other.url.to_string())
+    }
+
     /// The path in the store of something at `key` under this place. A key that is a path already stays as it is: a name
     /// may hold an escape of its own (`city=a%2Fb`).
     #[must_use]

@@ -44,5 +44,7 @@ mod replay;
 mod support;
 #[path = "it/tasks.rs"]
 mod tasks;
+#[path = "it/ties.rs"]
+mod ties;
 #[path = "it/uploads.rs"]
 mod uploads;

@@ -17,6 +17,8 @@ use super::{
     existing::{KeyBounds, TableReader},
     keys::Sidecars,
     live::DataFile,
+    manifest::Manifest,
+    origins::Origins,
     stages::Stage,
     workers::Workers,
     write::{Plain, RowSource, TableWriter},
@@ -25,6 +27,7 @@ use crate::{
     dedupe::{Deduper, KeyHash, Settlement},
     error::CompactError,
     schema::TableSchema,
+    store::Location,
 };
 
 /// Data files on their way into the table.
@@ -51,19 +54,41 @@ impl Written {
     }
 }
 
-/// Writes the files that bring these rows into a table of these files.
+/// What the table holds, and what is known of it.
+#[derive(Clone)]
+pub(super) struct Held {
+    /// Its files, as far as they are asked for.
+    pub(super) files: Vec<Arc<DataFile>>,
+    sidecars: Arc<Sidecars>,
+    origins: Arc<Origins>,
+}
+
+impl Held {
+    /// Nothing yet of the table there, whose manifests call the quarantine so.
+    pub(super) fn nothing(table: &Location, quarantine: String) -> Self {
+        let (sidecars, origins) = (Arc::new(Sidecars::new(table)), Arc::new(Origins::new(table, quarantine)));
+        Self { files: Vec::new(), sidecars, origins }
+    }
+
+    /// These files, beside what a commit with this manifest brings.
+    pub(super) fn files(&self, files: Vec<Arc<DataFile>>, manifest: &Manifest) -> Self {
+        self.origins.learn(manifest);
+        Self { files, ..self.clone() }
+    }
+}
+
+/// Writes the files that bring these rows into a table that holds this.
 pub(super) async fn write(
     log_store: LogStoreRef,
     state: DeltaTableState,
     schema: Arc<TableSchema>,
-    files: Vec<Arc<DataFile>>,
+    held: Held,
     batches: Vec<RecordBatch>,
     workers: &Workers,
-    sidecars: &Arc<Sidecars>,
 ) -> Result<Written, CompactError> {
     let writer = match schema.file_size() {
-        Some(size) => TableWriter::sized(&log_store, &state, schema.arrow_table(), size.bytes()),
-        None => TableWriter::new(&log_store, &state, schema.arrow_table()),
+        Some(size) => TableWriter::sized(&log_store, &state, schema.arrow_files(), size.bytes()),
+        None => TableWriter::new(&log_store, &state, schema.arrow_files()),
     };
     let writer = writer.with_bloom_filters(schema.bloom_filter().to_vec()).like(batches.first());
     let writer = writer.in_order_of(schema.sort_by())?;
@@ -78,9 +103,10 @@ pub(super) async fn write(
 
     let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
     let hash = Arc::new(KeyHash::new(key, &schema.arrow_table())?);
-    let reader = TableReader::new(log_store.object_store(None), schema.arrow_table(), schema.partition_by());
+    let reader = TableReader::new(log_store.object_store(None), schema.arrow_files(), schema.partition_by());
     let reader = Arc::new(reader);
-    let held = Existing { files, reader: Arc::clone(&reader), hash: Arc::clone(&hash), sidecars: Arc::clone(sidecars) };
+    let sidecars = Arc::clone(&held.sidecars);
+    let held = Existing { held, reader: Arc::clone(&reader), hash: Arc::clone(&hash) };
     let runtime = Handle::current();
     let dedupe = move || runtime.block_on(dedupe(deduper, batches, &schema, held));
     let (deduper, files, settlement) = workers.run(Stage::Dedupe, dedupe).await?;
@@ -112,17 +138,17 @@ pub(super) async fn write(
 
 /// What the table holds, and how to find out what is in it.
 struct Existing {
-    files: Vec<Arc<DataFile>>,
+    held: Held,
     reader: Arc<TableReader>,
     hash: Arc<Option<KeyHash>>,
-    sidecars: Arc<Sidecars>,
 }
 
 impl Existing {
     /// The files that can hold one of the deduplication's keys: by their statistics, then by their sidecars.
-    async fn candidates(self, bounds: &KeyBounds, deduper: &Deduper) -> Result<Vec<Arc<DataFile>>, CompactError> {
-        self.sidecars.retain(self.files.iter().filter_map(|file| file.keys.as_ref()));
-        let files: Vec<_> = self.files.into_iter().filter(|file| bounds.can_match(file)).collect();
+    async fn candidates(&self, bounds: &KeyBounds, deduper: &Deduper) -> Result<Vec<Arc<DataFile>>, CompactError> {
+        let Held { files, sidecars, .. } = &self.held;
+        sidecars.retain(files.iter().filter_map(|file| file.keys.as_ref()));
+        let files: Vec<_> = files.iter().filter(|file| bounds.can_match(file)).cloned().collect();
         let Some(hash) = self.hash.as_ref() else { return Ok(files) };
         if files.is_empty() {
             return Ok(files);
@@ -130,7 +156,7 @@ impl Existing {
         let mut wanted = deduper.hashes().to_vec();
         wanted.sort_unstable();
         let references: Vec<_> = files.iter().map(|file| file.keys.as_ref()).collect();
-        let may_hold = self.sidecars.may_hold_any(&references, hash, &wanted).await?;
+        let may_hold = sidecars.may_hold_any(&references, hash, &wanted).await?;
         Ok(files.into_iter().zip(may_hold).filter_map(|(file, may)| may.then_some(file)).collect())
     }
 }
@@ -142,16 +168,18 @@ async fn dedupe(
     schema: &TableSchema,
     held: Existing,
 ) -> Result<(Arc<Deduper>, Vec<Arc<DataFile>>, Settlement), CompactError> {
-    let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
+    let (key, keep) = schema.dedup().map(|rule| (rule.key.as_slice(), rule.keep)).unwrap_or_default();
     let bounds = KeyBounds::of(key, schema.partition_by(), &batches);
     deduper.reserve(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
         deduper.add(batch)?;
     }
-    let reader = Arc::clone(&held.reader);
     let files = held.candidates(&bounds, &deduper).await?;
     for (number, file) in (0_u32..).zip(&files) {
-        reader.show(number, file, &mut deduper).await?;
+        held.reader.show(number, file, &mut deduper).await?;
+    }
+    for group in held.held.origins.lost(deduper.ties(), keep).await? {
+        deduper.give_way(group);
     }
     let settlement = deduper.settle();
     Ok((Arc::new(deduper), files, settlement))

@@ -9,7 +9,11 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Object;
-use crate::decode::BadLine;
+use crate::{
+    decode::BadLine,
+    dedupe::origin::{self, Numbering},
+    error::CompactError,
+};
 
 /// What neighbouring objects of one folder hold.
 #[derive(Default)]
@@ -18,7 +22,9 @@ pub(super) struct Decoded {
     pub(super) objects: Vec<Object>,
     /// Those that are gone, that are being written, or whose content is not the wanted one.
     pub(super) gone: Vec<Object>,
-    pub(super) chunks: Vec<RecordBatch>,
+    pub(super) chunks: Vec<Chunk>,
+    /// The first row of each object in the next chunk, and its place in `objects`.
+    pub(super) starts: Vec<(usize, usize)>,
     pub(super) bad: Vec<BadLine>,
     pub(super) due_us: Vec<i64>,
     pub(super) unknown: BTreeMap<String, u64>,
@@ -42,6 +48,22 @@ impl Decoded {
     pub(super) fn object_bytes(&self) -> u64 {
         bytes_of(&self.objects)
     }
+
+    /// The same, of a part of an object that starts there.
+    pub(super) fn at(mut self, offset: u64) -> Result<Self, CompactError> {
+        let shift = |chunk: Chunk| Ok(Chunk { rows: origin::shifted(chunk.rows, offset)?, ..chunk });
+        self.chunks = self.chunks.into_iter().map(shift).collect::<Result<_, CompactError>>()?;
+        Ok(self)
+    }
+}
+
+/// Rows of objects that lie one after the other.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// The record and derived columns, and the offsets where the table's files keep them.
+    pub(super) rows: RecordBatch,
+    /// The first row of each object, and its place among the objects.
+    pub(super) starts: Vec<(usize, usize)>,
 }
 
 /// What one commit takes. Written down, it is without its rows.
@@ -49,9 +71,9 @@ impl Decoded {
 pub(super) struct Batch {
     /// The objects, in order of key.
     pub(super) objects: Vec<Object>,
-    /// Their rows, record and derived columns, in order of object and line.
+    /// Their rows, in order of object and offset.
     #[serde(skip)]
-    pub(super) chunks: Vec<RecordBatch>,
+    chunks: Vec<Chunk>,
     /// Their bad pieces.
     pub(super) bad: Vec<BadLine>,
     /// When each stamped row was due, microseconds since 1970.
@@ -69,8 +91,12 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn push(&mut self, decoded: Decoded) {
+        let first = self.objects.len();
+        self.chunks.extend(decoded.chunks.into_iter().map(|mut chunk| {
+            chunk.starts.iter_mut().for_each(|(_, place)| *place += first);
+            chunk
+        }));
         self.objects.extend(decoded.objects);
-        self.chunks.extend(decoded.chunks);
         self.bad.extend(decoded.bad);
         self.due_us.extend(decoded.due_us);
         for (name, count) in decoded.unknown {
@@ -92,6 +118,19 @@ impl Batch {
 
     pub(super) fn is_full(&self, limit_bytes: usize, limit_objects: usize) -> bool {
         self.bytes >= limit_bytes || self.objects.len() >= limit_objects
+    }
+
+    /// Its rows, as those of commit `sequence`.
+    pub(super) fn rows_of(&self, sequence: u64) -> Result<Vec<RecordBatch>, CompactError> {
+        let mut numbering = Numbering::of(sequence);
+        Ok(self.chunks.iter().map(|chunk| numbering.number(&chunk.rows, &chunk.starts)).collect::<Result<_, _>>()?)
+    }
+
+    /// The same, which are let go of.
+    pub(super) fn take_rows_of(&mut self, sequence: u64) -> Result<Vec<RecordBatch>, CompactError> {
+        let rows = self.rows_of(sequence);
+        self.chunks.clear();
+        rows
     }
 
     pub(super) fn object_bytes(&self) -> u64 {

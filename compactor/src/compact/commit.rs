@@ -121,12 +121,12 @@ impl Compactor {
         let written = {
             let _clock = self.workers.stages.writing();
             let (log_store, state) = (Arc::clone(&table.log_store), table.state.clone());
-            let (schema, batches) = (Arc::clone(schema), batch.chunks.clone());
-            let files = match (table.live(), schema.dedup()) {
-                (Some(live), Some(_)) => live.files(self.config.table.url.as_str())?,
-                _ => Vec::new(),
+            let (schema, batches) = (Arc::clone(schema), batch.rows_of(manifest.sequence)?);
+            let held = match (table.live(), schema.dedup()) {
+                (Some(live), Some(_)) => self.held.files(live.files(self.config.table.url.as_str())?, manifest),
+                _ => self.held.clone(),
             };
-            apply::write(log_store, state, schema, files, batches, &self.workers, &self.sidecars).await?
+            apply::write(log_store, state, schema, held, batches, &self.workers).await?
         };
         self.bring(manifest, batch, written).await
     }

@@ -7,11 +7,11 @@ use arrow::{
 };
 use parquet::{
     basic::{Compression, Encoding, ZstdLevel},
-    file::properties::WriterProperties,
+    file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
     schema::types::ColumnPath,
 };
 
-use crate::dedupe::hash_column;
+use crate::dedupe::{hash_column, origin};
 
 /// Rows looked at to choose.
 const SAMPLE_ROWS: usize = 2_048;
@@ -28,7 +28,9 @@ pub(super) fn properties(sample: &RecordBatch, bloom_filters: &[String]) -> Writ
         builder = builder.set_column_bloom_filter_fpp(ColumnPath::new(vec![name.clone()]), FALSE_POSITIVES);
     }
     let sample = sample.slice(0, sample.num_rows().min(SAMPLE_ROWS));
-    for (field, column) in sample.schema().fields().iter().zip(sample.columns()) {
+    builder = with_origins(builder, origin::is_by_object(&sample));
+    let columns = sample.schema_ref().fields().iter().zip(sample.columns());
+    for (field, column) in columns.filter(|(field, _)| !origin::is_reserved(field.name())) {
         let path = ColumnPath::new(vec![field.name().clone()]);
         let encoding = match field.data_type() {
             // Neighbours are near each other: their differences are smaller than any dictionary's keys.
@@ -40,6 +42,25 @@ pub(super) fn properties(sample: &RecordBatch, bloom_filters: &[String]) -> Writ
         builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding);
     }
     builder.build()
+}
+
+/// The same for where rows come from, which no one looks for. As long as those of one object are together, next to nothing
+/// is left to compress; once they are in another order, objects are few and offsets anything.
+fn with_origins(builder: WriterPropertiesBuilder, by_object: bool) -> WriterPropertiesBuilder {
+    let [object, offset] = origin::COLUMNS.map(|name| ColumnPath::new(vec![name.to_owned()]));
+    let mut builder = builder
+        .set_column_statistics_enabled(object.clone(), EnabledStatistics::None)
+        .set_column_statistics_enabled(offset.clone(), EnabledStatistics::None)
+        .set_column_dictionary_enabled(offset.clone(), false)
+        .set_column_encoding(offset.clone(), Encoding::DELTA_BINARY_PACKED);
+    if by_object {
+        builder = builder
+            .set_column_dictionary_enabled(object.clone(), false)
+            .set_column_encoding(object.clone(), Encoding::DELTA_BINARY_PACKED)
+            .set_column_compression(object, Compression::UNCOMPRESSED)
+            .set_column_compression(offset, Compression::UNCOMPRESSED);
+    }
+    builder
 }
 
 /// Whether a value comes `times` times or more on average. Hashes of values stand for them.

@@ -132,6 +132,12 @@ impl Manifest {
         Some(key)
     }
 
+    /// Whether the table's files say where rows come from.
+    pub(super) fn keeps_origins(&self) -> bool {
+        let dedup = self.rules.as_ref().and_then(|rules| rules.dedup.as_ref());
+        dedup.is_some_and(|dedup| !dedup.key.is_empty())
+    }
+
     /// Whether the table's columns and rules are what they were when it was written.
     pub(super) fn fits(&self, schema: &TableSchema) -> bool {
         self.schema == fingerprint(schema)

@@ -247,6 +247,13 @@ impl Piece {
     }
 }
 
+/// The object and the offset there that a piece's name tells.
+pub(super) fn place_of(key: &str) -> Option<(&str, u64)> {
+    let (object, rest) = key.rsplit_once('@')?;
+    let (offset, _) = rest.split_once(':')?;
+    Some((object, offset.parse().ok()?))
+}
+
 /// Shows every piece in quarantine, with the bytes that are kept of it, file by file.
 pub(super) async fn read(place: &Location, show: &mut (dyn FnMut(Piece, Bytes) + Send)) -> Result<(), CompactError> {
     let Some(table) = Table::open(place).await? else { return Ok(()) };

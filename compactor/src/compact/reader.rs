@@ -21,9 +21,16 @@ use millrace_scenarios::{NewColumns, stamp::DUE_FIELD};
 use object_store::{GetOptions, GetResultPayload, ObjectStore, path::Path};
 use tracing::{info, warn};
 
-use super::{batch::Decoded, config::CompactorConfig, manifest::Object, stages::Stage, workers::Workers};
+use super::{
+    batch::{Chunk, Decoded},
+    config::CompactorConfig,
+    manifest::Object,
+    stages::Stage,
+    workers::Workers,
+};
 use crate::{
     decode::{BadLine, DecodedChunk, Decoder},
+    dedupe::origin,
     error::CompactError,
     schema::TableSchema,
     store::{Location, disk::Disk},
@@ -214,6 +221,7 @@ impl Reader {
         decoded: &mut Decoded,
     ) -> Result<(), CompactError> {
         object.crc32 = Some(libdeflater::crc32(&bytes));
+        decoded.starts.push((decoder.rows_left(), decoded.objects.len()));
         let whole = decoder.decode_whole(&bytes, &object.key, &mut |chunk| self.take(chunk, decoded))?;
         let report = match whole {
             Some(report) => report,
@@ -250,10 +258,16 @@ impl Reader {
 
     fn take(&self, chunk: DecodedChunk, decoded: &mut Decoded) -> Result<(), CompactError> {
         decoded.due_us.extend(due(&chunk.batch));
+        // More of the last object may follow.
+        let next = decoded.starts.last().map(|(_, place)| (0, *place));
+        let starts = std::mem::replace(&mut decoded.starts, next.into_iter().collect());
         if chunk.batch.num_rows() > 0 {
-            let rows = self.schema.extend(&chunk.batch)?;
+            let mut rows = self.schema.extend(&chunk.batch)?;
+            if self.schema.keeps_origins() {
+                rows = origin::with_offsets(&rows, chunk.offsets)?;
+            }
             decoded.bytes += rows.get_array_memory_size();
-            decoded.chunks.push(rows);
+            decoded.chunks.push(Chunk { rows, starts });
         }
         decoded.bytes += chunk.bad.iter().map(|piece| piece.raw.len() + size_of::<BadLine>()).sum::<usize>();
         decoded.bad.extend(chunk.bad);
@@ -323,7 +337,7 @@ mod tests {
     use std::io::Write as _;
 
     use flate2::{Compression, write::GzEncoder};
-    use millrace_scenarios::{ColumnType, Table};
+    use millrace_scenarios::{ColumnType, Reading, Table};
 
     use super::*;
     use crate::{clock::Clock, store};
@@ -348,7 +362,8 @@ mod tests {
         let lake = store::open(&place("lake"), true).await.unwrap();
         let table = store::open(&place("table"), true).await.unwrap();
         let columns = [("i".to_owned(), ColumnType::Integer)].into_iter().collect();
-        let spec = Table { columns, ..Table::default() };
+        let read = Reading { new_columns: NewColumns::Ignore, ..Reading::default() };
+        let spec = Table { columns, read, ..Table::default() };
         let schema = Arc::new(TableSchema::declared(&spec).unwrap().unwrap());
         let mut config = CompactorConfig::new(lake.clone(), table, spec, Clock::system());
         (config.batch_objects, config.batch_bytes) = limits;
@@ -357,8 +372,19 @@ mod tests {
     }
 
     fn numbers(decoded: &Decoded) -> Vec<i64> {
-        let column = |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+        let column = |chunk: &Chunk| chunk.rows.column(0).as_primitive::<Int64Type>().values().to_vec();
         decoded.chunks.iter().flat_map(column).collect()
+    }
+
+    /// The object of each row.
+    fn objects_of(decoded: &Decoded) -> Vec<&str> {
+        let of_chunk = |chunk: &'_ Chunk| {
+            let ends = chunk.starts.iter().skip(1).map(|(first, _)| *first).chain([chunk.rows.num_rows()]);
+            let stretches = chunk.starts.iter().zip(ends).map(|((first, place), end)| (*place, end - first));
+            stretches.collect::<Vec<_>>()
+        };
+        let stretches = decoded.chunks.iter().flat_map(of_chunk);
+        stretches.flat_map(|(place, rows)| vec![decoded.objects[place].key.as_str(); rows]).collect()
     }
 
     #[tokio::test]
@@ -409,16 +435,19 @@ mod tests {
         ];
         assert_eq!(bad, want);
         // One by one they are the same rows.
-        let mut rows = Vec::new();
+        let (mut rows, mut objects_of_rows) = (Vec::new(), Vec::new());
         for object in &listed {
             let bytes = std::fs::read(home.path().join("lake").join(&object.key)).unwrap();
-            rows.extend(numbers(&reader.decode(object.clone(), bytes.into()).unwrap()));
+            let found = numbers(&reader.decode(object.clone(), bytes.into()).unwrap());
+            objects_of_rows.extend(vec![object.key.as_str(); found.len()]);
+            rows.extend(found);
         }
         assert_eq!(numbers(decoded), rows);
+        assert_eq!(objects_of(decoded), objects_of_rows);
         assert_eq!(&rows[..6], [1, 2, 3, 4, 5, 6]);
         assert_eq!(rows.last(), Some(&9));
         assert_eq!(decoded.lines, (rows.len() + bad.len()) as u64);
         assert_eq!(decoded.unknown["x"], 1);
-        assert_eq!(decoded.chunks[0].num_rows(), 3, "what comes before the damaged object is one chunk");
+        assert_eq!(decoded.chunks[0].rows.num_rows(), 3, "what comes before the damaged object is one chunk");
     }
 }

@@ -80,13 +80,14 @@ impl Compactor {
             if seen.contains(&lake, &piece.key()) {
                 report.replayed += 1;
             } else {
-                waiting.insert(piece.key(), Source::of(piece, raw));
+                // In order of place, as the objects of a lake are.
+                waiting.insert((piece.object.clone(), piece.offset, piece.key()), Source::of(piece, raw));
             }
         })
         .await?;
         let reader = self.piece_reader(&schema);
         let mut batch = Batch::default();
-        for (key, source) in waiting {
+        for ((_, _, key), source) in waiting {
             let Some(raw) = self.whole(source).await? else {
                 report.cut += 1;
                 continue;
@@ -142,8 +143,7 @@ impl Compactor {
 
     /// The quarantine's name in manifests.
     pub(super) fn quarantine_id(&self) -> String {
-        let (table, quarantine) = (&self.config.table.url, &self.quarantine.url);
-        table.make_relative(quarantine).unwrap_or_else(|| quarantine.to_string())
+        self.config.table.relative(&self.quarantine)
     }
 
     fn piece_reader(&self, schema: &Arc<TableSchema>) -> Reader {
@@ -151,7 +151,9 @@ impl Compactor {
     }
 }
 
-/// A piece's name begins with its object's, so that what the object's key says of its records holds for it too.
+/// A piece's name begins with its object's, so that what the object's key says of its records holds for it too; and its
+/// records come from where it lies in the object.
 fn decode(reader: &Reader, key: String, raw: Bytes) -> Result<Decoded, CompactError> {
-    reader.decode(Object { key, size: raw.len() as u64, etag: None, crc32: None }, raw)
+    let offset = quarantine::place_of(&key).map_or(0, |(_, offset)| offset);
+    reader.decode(Object { key, size: raw.len() as u64, etag: None, crc32: None }, raw)?.at(offset)
 }

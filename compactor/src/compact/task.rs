@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Compactor, CompactorConfig, PassReport,
-    apply::{self, Written},
+    apply::{self, Held, Written},
     batch::Batch,
     commit::Attempt,
-    keys::Sidecars,
     live::Live,
     manifest::{self, Manifest, Object},
+    quarantine,
     reader::{Reader, Want},
     table::Table,
     workers::Workers,
@@ -115,10 +115,10 @@ impl Task {
                 return Ok(Done { id, version, batch: Batch::default(), written: Written::default(), lost });
             }
             let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
-            let files = Live::of(&table.state, key).files(place.url.as_str())?;
-            let rows = std::mem::take(&mut batch.chunks);
-            let sidecars = Arc::new(Sidecars::new(&place));
-            let written = apply::write(table.log_store, table.state, schema, files, rows, &workers, &sidecars).await?;
+            let mut held = Held::nothing(&place, place.relative(&place.sibling(quarantine::SUFFIX)?));
+            held.files = Live::of(&table.state, key).files(place.url.as_str())?;
+            let rows = batch.take_rows_of(id)?;
+            let written = apply::write(table.log_store, table.state, schema, held, rows, &workers).await?;
             Ok(Done { id, version, batch, written, lost })
         })
     }

@@ -4,15 +4,30 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder},
-    datatypes::{DataType, Schema, TimestampMicrosecondType},
+    datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType},
 };
 use chrono::{DateTime, Datelike, Timelike};
 use millrace_scenarios::TimePart;
 
 use super::TableSchema;
-use crate::error::CompactError;
+use crate::{dedupe::origin, error::CompactError};
 
 impl TableSchema {
+    /// What its data files hold: the table's columns, and where rows come from if that decides between them.
+    #[must_use]
+    pub fn arrow_files(&self) -> SchemaRef {
+        if self.keeps_origins() { origin::with_columns(&self.table) } else { self.arrow_table() }
+    }
+
+    /// Whether its data files say where rows come from.
+    pub(crate) const fn keeps_origins(&self) -> bool {
+        match &self.rule {
+            // Rows that are the same in all columns need not be told apart.
+            Some(rule) => !rule.key.is_empty(),
+            None => false,
+        }
+    }
+
     /// Adds the derived columns. An empty text in a partition column becomes null, because Delta's log writes both the
     /// same way and a reader gets null back: better said here, before deduplication, than found out later.
     ///

@@ -8,13 +8,14 @@ use std::{
 
 use arrow::array::Array;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A row as text, by column; null is absent.
 pub(crate) type Row = BTreeMap<String, String>;
 
 /// The rows of a Delta table, sorted. Fails when the log is not in order: a file added twice, one removed that is not
-/// there, a transaction that does not rise, a protocol beyond reader 1 and writer 2.
+/// there, a transaction that does not rise, a protocol beyond reader 1 and writer 2. What files have beside the table's
+/// columns is left out, as any reader of Delta does.
 pub(crate) fn read_table(folder: &Path) -> Vec<Row> {
     let mut log: Vec<PathBuf> = fs::read_dir(folder.join("_delta_log"))
         .unwrap()
@@ -25,6 +26,7 @@ pub(crate) fn read_table(folder: &Path) -> Vec<Row> {
     let mut files: BTreeMap<String, Value> = BTreeMap::new();
     let mut ever = BTreeSet::new();
     let mut transactions: BTreeMap<String, i64> = BTreeMap::new();
+    let mut columns: Vec<Value> = Vec::new();
     for path in log {
         for line in fs::read_to_string(&path).unwrap().lines() {
             let action: Value = serde_json::from_str(line).unwrap();
@@ -33,6 +35,10 @@ pub(crate) fn read_table(folder: &Path) -> Vec<Row> {
                     (protocol["minReaderVersion"].as_i64(), protocol["minWriterVersion"].as_i64()),
                     (Some(1), Some(2))
                 );
+            }
+            if let Some(metadata) = action.get("metaData") {
+                let schema: Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+                columns = schema["fields"].as_array().unwrap().iter().map(|field| field["name"].clone()).collect();
             }
             if let Some(txn) = action.get("txn") {
                 // The quarantine's transactions name the table they belong to.
@@ -53,6 +59,7 @@ pub(crate) fn read_table(folder: &Path) -> Vec<Row> {
         }
     }
     let mut rows: Vec<Row> = files.iter().flat_map(|(path, add)| read_file(folder, path, add)).collect();
+    rows.iter_mut().for_each(|row| row.retain(|name, _| columns.contains(&json!(name))));
     rows.sort();
     rows
 }

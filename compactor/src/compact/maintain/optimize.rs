@@ -37,7 +37,7 @@ use crate::{
         table::{Committed, Table},
         write::TableWriter,
     },
-    dedupe::KeyHash,
+    dedupe::{KeyHash, origin},
     error::CompactError,
     store::{Location, durable},
 };
@@ -299,8 +299,13 @@ async fn write(
     aim: &Aim,
     lease: &mut Lease,
 ) -> Result<Vec<Rewrite>, CompactError> {
-    let schema = table.state.snapshot().arrow_schema();
-    let hash = key_hash(table, &schema).await?;
+    let mut schema = table.state.snapshot().arrow_schema();
+    let sequence = table.sequence().await?;
+    let last = manifest::read(&table.place, sequence).await?;
+    let hash = key_hash(last.as_ref(), &schema)?;
+    if last.is_some_and(|last| last.keeps_origins()) {
+        schema = origin::with_columns(&schema);
+    }
     let sidecars = Sidecars::new(&table.place);
     let partition_by = table.state.metadata().partition_columns();
     let reader = TableReader::new(table.log_store.object_store(None), Arc::clone(&schema), partition_by);
@@ -360,10 +365,8 @@ async fn write(
 }
 
 /// How the rows' keys are hashed, where the table has keys: its compactor's last manifest knows.
-async fn key_hash(table: &mut Table, schema: &Schema) -> Result<Option<KeyHash>, CompactError> {
-    let sequence = table.sequence().await?;
-    let last = manifest::read(&table.place, sequence).await?;
-    let Some(key) = last.and_then(|last: Manifest| last.dedup_key(schema)) else { return Ok(None) };
+fn key_hash(last: Option<&Manifest>, schema: &Schema) -> Result<Option<KeyHash>, CompactError> {
+    let Some(key) = last.and_then(|last| last.dedup_key(schema)) else { return Ok(None) };
     Ok(KeyHash::new(&key, schema)?)
 }
 
