@@ -271,7 +271,7 @@ impl Decoder {
         sink: &mut dyn FnMut(DecodedChunk) -> Result<(), CompactError>,
     ) -> Result<usize, CompactError> {
         // Looked at once for all records: those before the first fault need no look of their own.
-        frame.utf8_end = std::str::from_utf8(buffer).map_or_else(|fault| fault.valid_up_to(), str::len);
+        frame.utf8_end = simdutf8::compat::from_utf8(buffer).map_or_else(|fault| fault.valid_up_to(), str::len);
         frame.hope = None;
         let spaces = self.lines.as_ref().is_none_or(Lines::skips_spaces);
         while let Some(start) = self.skip_long(buffer, at, frame) {
