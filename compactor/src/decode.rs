@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 mod bad;
+mod column;
 mod columns;
 mod frame;
 mod inflate;
@@ -32,7 +33,7 @@ pub(crate) use time::{shaped_us, timestamp_us};
 use crate::{cpu::thread_cpu_us, error::CompactError, schema::TableSchema};
 use bad::Place;
 use columns::Columns;
-use frame::{End, Follows, Frame, Pending};
+use frame::{End, Follows, Frame, Pending, Piece};
 use inflate::{GZIP_MAGIC, Input, Read1, Whole};
 use json::{Fault, Scratch};
 use lines::{LineFault, Lines};
@@ -273,6 +274,7 @@ impl Decoder {
         // Looked at once for all records: those before the first fault need no look of their own.
         frame.utf8_end = simdutf8::compat::from_utf8(buffer).map_or_else(|fault| fault.valid_up_to(), str::len);
         frame.hope = None;
+        self.columns.begin_text();
         let spaces = self.lines.as_ref().is_none_or(Lines::skips_spaces);
         while let Some(start) = self.skip_long(buffer, at, frame) {
             at = frame.blank(buffer, start, spaces);
@@ -491,16 +493,6 @@ impl Decoder {
 fn give_up(bytes: &Bytes, object: &str, reason: Reason) -> ObjectReport {
     let bad = BadLine::new(object, Place::FIRST, reason, bytes);
     ObjectReport { lines: 1, bad: 1, corrupt: Some(bad), ..ObjectReport::default() }
-}
-
-/// Where a bad piece ends.
-struct Piece {
-    /// Behind its last byte.
-    end: usize,
-    /// Where to go on.
-    next: usize,
-    /// Whether a record follows on its line.
-    is_resumed: bool,
 }
 
 fn not_json(text: &[u8]) -> Reason {

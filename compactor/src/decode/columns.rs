@@ -1,191 +1,20 @@
-//! Columns under construction. Plain vectors instead of Arrow builders, because a record that turns out bad half-way must
-//! be taken back, and a vector can be cut.
+//! The columns of a chunk, row by row: where a field's value goes, and what becomes of a row that turns out bad.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use arrow::datatypes::DataType;
-use arrow::{
-    array::{
-        ArrayRef, BooleanArray, BooleanBufferBuilder, Float64Array, Int64Array, RecordBatch, StringArray,
-        TimestampMicrosecondArray,
-    },
-    buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
-    error::ArrowError,
+use arrow::{array::RecordBatch, error::ArrowError};
+use millrace_scenarios::{ColumnType, stamp::is_stamp};
+
+use super::{
+    column::{Before, Column, Values, end_of},
+    json::EXACT,
+    time::shaped_us,
 };
-use millrace_scenarios::{ColumnType, TimeShape, stamp::is_stamp};
-
-use super::{json::EXACT, nested::Tree, time::shaped_us};
 use crate::schema::TableSchema;
 
 /// Names of unknown fields told apart; the rest is counted under [`OTHER_FIELDS`], so that memory stays bounded.
 const UNKNOWN_LIMIT: usize = 1_000;
 const OTHER_FIELDS: &str = "(other fields)";
-
-#[derive(Debug)]
-enum Values {
-    Text { bytes: Vec<u8>, ends: Vec<i32> },
-    Whole(Vec<i64>),
-    Number(Vec<f64>),
-    Boolean(BooleanBufferBuilder),
-    Nested(Box<Tree>),
-}
-
-impl Values {
-    /// Gives back room that was made for more: an object's last chunk is a short one.
-    fn shrink(&mut self) {
-        fn shrink<T>(values: &mut Vec<T>) {
-            if values.len() < values.capacity() / 4 * 3 {
-                values.shrink_to_fit();
-            }
-        }
-        match self {
-            Self::Text { bytes, ends } => {
-                shrink(bytes);
-                shrink(ends);
-            }
-            Self::Whole(values) => shrink(values),
-            Self::Number(values) => shrink(values),
-            Self::Boolean(_) | Self::Nested(_) => {}
-        }
-    }
-}
-
-/// One column: values and which of them are there.
-#[derive(Debug)]
-struct Column {
-    /// Its name, where what is inside it has names too.
-    name: String,
-    kind: ColumnType,
-    any: bool,
-    nested: Option<DataType>,
-    /// How its timestamps are written, where that is not ISO-8601 alone.
-    shape: Option<TimeShape>,
-    values: Values,
-    /// Which values are there; not kept before the first null.
-    valid: Option<BooleanBufferBuilder>,
-}
-
-impl Column {
-    fn new(name: String, kind: ColumnType, any: bool, nested: Option<DataType>) -> Self {
-        let values = match (kind, &nested) {
-            (_, Some(nested)) => Values::Nested(Box::new(Tree::new(nested, false))),
-            (ColumnType::String, _) => Values::Text { bytes: Vec::new(), ends: vec![0] },
-            (ColumnType::Integer | ColumnType::Timestamp, _) => Values::Whole(Vec::new()),
-            (ColumnType::Number, _) => Values::Number(Vec::new()),
-            (ColumnType::Boolean, _) => Values::Boolean(BooleanBufferBuilder::new(0)),
-        };
-        Self { name, kind, any, nested, shape: None, values, valid: None }
-    }
-
-    fn len(&self) -> usize {
-        match &self.values {
-            Values::Text { ends, .. } => ends.len() - 1,
-            Values::Whole(values) => values.len(),
-            Values::Number(values) => values.len(),
-            Values::Boolean(values) => values.len(),
-            Values::Nested(tree) => tree.len(),
-        }
-    }
-
-    /// A column like this one, with room for as many values as this one has.
-    fn like(&self) -> Self {
-        let rows = self.len();
-        let mut fresh = Self::new(self.name.clone(), self.kind, self.any, self.nested.clone());
-        fresh.shape = self.shape;
-        match (&mut fresh.values, &self.values) {
-            (Values::Text { bytes, ends }, Values::Text { bytes: held, .. }) => {
-                ends.reserve(rows);
-                bytes.reserve(held.len() + held.len() / 16);
-            }
-            (Values::Whole(values), _) => values.reserve(rows),
-            (Values::Number(values), _) => values.reserve(rows),
-            _ => {}
-        }
-        fresh
-    }
-
-    /// A value has been pushed.
-    fn is_there(&mut self) {
-        if let Some(valid) = &mut self.valid {
-            valid.append(true);
-        }
-    }
-
-    fn cut(&mut self, rows: usize) {
-        match &mut self.values {
-            Values::Text { bytes, ends } => {
-                ends.truncate(rows + 1);
-                bytes.truncate(ends.last().map_or(0, |end| usize::try_from(*end).unwrap_or(0)));
-            }
-            Values::Whole(values) => values.truncate(rows),
-            Values::Number(values) => values.truncate(rows),
-            Values::Boolean(values) => values.truncate(rows),
-            Values::Nested(tree) => tree.cut(rows),
-        }
-        if let Some(valid) = &mut self.valid {
-            valid.truncate(rows);
-        }
-    }
-
-    fn push_null(&mut self) {
-        let rows = self.len();
-        let valid = self.valid.get_or_insert_with(|| {
-            let mut valid = BooleanBufferBuilder::new(rows + 1);
-            valid.append_n(rows, true);
-            valid
-        });
-        valid.append(false);
-        match &mut self.values {
-            Values::Text { bytes, ends } => ends.push(end_of(bytes)),
-            Values::Whole(values) => values.push(0),
-            Values::Number(values) => values.push(0.0),
-            Values::Boolean(values) => values.append(false),
-            Values::Nested(tree) => tree.push_null(),
-        }
-    }
-
-    /// Whether two rows hold the same plain value.
-    fn are_same(&self, a: usize, b: usize) -> bool {
-        match &self.values {
-            Values::Text { bytes, ends } => {
-                let text =
-                    |row: usize| bytes.get(usize::try_from(ends[row]).ok()?..usize::try_from(ends[row + 1]).ok()?);
-                text(a) == text(b)
-            }
-            Values::Whole(values) => values[a] == values[b],
-            Values::Number(values) => values[a].total_cmp(&values[b]).is_eq(),
-            Values::Boolean(values) => values.get_bit(a) == values.get_bit(b),
-            Values::Nested(_) => false,
-        }
-    }
-
-    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let fresh = self.like();
-        let Self { kind, mut values, valid, .. } = std::mem::replace(self, fresh);
-        values.shrink();
-        let nulls = valid.map(|mut valid| NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
-        Ok(match values {
-            Values::Text { bytes, ends } => Arc::new(StringArray::try_new(
-                OffsetBuffer::new(ScalarBuffer::from(ends)),
-                Buffer::from_vec(bytes),
-                nulls,
-            )?),
-            Values::Whole(values) if kind == ColumnType::Timestamp => {
-                Arc::new(TimestampMicrosecondArray::new(values.into(), nulls).with_timezone("UTC"))
-            }
-            Values::Whole(values) => Arc::new(Int64Array::new(values.into(), nulls)),
-            Values::Number(values) => Arc::new(Float64Array::new(values.into(), nulls)),
-            Values::Boolean(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Values::Nested(tree) => tree.finish()?,
-        })
-    }
-}
-
-/// The end of the text so far. A chunk is closed long before 2 GiB: see [`super::CHUNK_TEXT_BYTES`] and
-/// [`super::RECORD_LIMIT`].
-fn end_of(bytes: &[u8]) -> i32 {
-    i32::try_from(bytes.len()).unwrap_or(i32::MAX)
-}
 
 /// Whether the text begins so. Field names are a few bytes: a call to compare memory would take longer than comparing.
 fn begins(text: &[u8], with: &[u8]) -> bool {
@@ -319,6 +148,30 @@ impl Columns {
             ends.push(end_of(bytes));
             column.is_there();
         }
+    }
+
+    /// Gives the current row the value of the row before, when the text at `at` begins as that value's did, the byte after
+    /// it included; says how long it is.
+    pub(super) fn repeat(&mut self, column: usize, text: &[u8], at: usize) -> Option<usize> {
+        let (rows, column) = (self.rows, &mut self.columns[column]);
+        let (from, to) = column.before.of(rows).filter(|_| column.len() == rows)?;
+        if !begins(&text[at..], text.get(from..=to)?) {
+            column.before.miss();
+            return None;
+        }
+        column.push_again();
+        column.before.hit(at, rows);
+        Some(to - from)
+    }
+
+    /// The current row's value was read from this part of the text; a plain one, which depends on nothing else.
+    pub(super) fn read_from(&mut self, column: usize, from: usize, to: usize) {
+        self.columns[column].before.read(from, to, self.rows);
+    }
+
+    /// What was read before is not in the text that comes now.
+    pub(super) fn begin_text(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.before = Before::default());
     }
 
     /// Sets a timestamp from its text, or from the text of a number; false when it is none.

@@ -59,6 +59,16 @@ pub(super) enum Follows {
     Junk,
 }
 
+/// Where a bad piece ends.
+pub(super) struct Piece {
+    /// Behind its last byte.
+    pub(super) end: usize,
+    /// Where to go on.
+    pub(super) next: usize,
+    /// Whether a record follows on its line.
+    pub(super) is_resumed: bool,
+}
+
 impl<'a> Frame<'a> {
     pub(super) fn new(object: &'a str, pending: Pending) -> Self {
         Self {

@@ -79,6 +79,10 @@ pub(super) fn object(text: &[u8], start: usize, columns: &mut Columns, scratch: 
 /// Reads a value into a column; false when it is well-formed but of another type.
 fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch: &mut Scratch) -> Result<bool, Fault> {
     let (text, start, first) = (reader.text, reader.at, reader.peek()?);
+    if let Some(length) = columns.repeat(column, text, start) {
+        reader.at += length;
+        return Ok(true);
+    }
     if first == b'n' {
         reader.word(b"null")?;
         columns.set_null(column);
@@ -99,6 +103,7 @@ fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch:
         ((ColumnType::String, true), _) => {
             reader.skip(&mut scratch.open)?;
             columns.set_text(column, &text[start..reader.at]);
+            return Ok(true);
         }
         ((ColumnType::Timestamp, _), b'"') => {
             let string = reader.string()?;
@@ -106,19 +111,25 @@ fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch:
                 Some(plain) => plain,
                 None => scratch.unescape(string.inside(text))?,
             };
-            return Ok(columns.set_time(column, inside));
+            if !columns.set_time(column, inside) {
+                return Ok(false);
+            }
         }
         ((ColumnType::Timestamp, _), b'-' | b'0'..=b'9') => {
             reader.number()?;
-            return Ok(columns.set_time(column, &text[start..reader.at]));
+            if !columns.set_time(column, &text[start..reader.at]) {
+                return Ok(false);
+            }
         }
         ((ColumnType::Boolean, _), b't') => {
             reader.word(b"true")?;
             columns.set_boolean(column, true);
+            return Ok(true);
         }
         ((ColumnType::Boolean, _), b'f') => {
             reader.word(b"false")?;
             columns.set_boolean(column, false);
+            return Ok(true);
         }
         ((ColumnType::Integer, _), b'-' | b'0'..=b'9') => {
             let read = reader.number()?;
@@ -135,6 +146,7 @@ fn value(reader: &mut Reader<'_>, column: usize, columns: &mut Columns, scratch:
             return Ok(false);
         }
     }
+    columns.read_from(column, start, reader.at);
     Ok(true)
 }
 

@@ -12,6 +12,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod repeats;
+
 fn schema() -> Arc<TableSchema> {
     schema_of(Reading { new_columns: NewColumns::Ignore, ..Reading::default() })
 }
