@@ -29,6 +29,7 @@ mod hash;
 mod keys;
 pub(crate) mod origin;
 mod pick;
+mod runs;
 mod values;
 
 use aggregates::Aggregates;
@@ -36,6 +37,7 @@ pub(crate) use hash::KeyHash;
 use keys::Keys;
 use origin::{Origin, Origins, Tie};
 use pick::Picked;
+use runs::Runs;
 use values::{Values, hashes};
 
 /// A row of one of the batches handed in.
@@ -196,18 +198,24 @@ impl Deduper {
         let key = self.keys_of(&batch)?;
         let rows = u32::try_from(batch.num_rows())
             .map_err(|_| ArrowError::ComputeError("more rows in a batch than can be numbered".to_owned()))?;
-        let hashes = hashes(&key, batch.num_rows());
+        let runs = Runs::of(&key, batch.num_rows());
         let source = self.source(batch, Some(key))?;
+        let mut before = None;
         self.rows += u64::from(rows);
-        for (row, hash) in (0..rows).zip(hashes) {
+        for row in 0..rows {
             let at = At { source, row };
             let next = u32::try_from(self.winners.len()).unwrap_or(u32::MAX);
             let (sources, winners) = (&self.sources, &self.winners);
             let key = &sources[source as usize].key;
             let same = |number: u32| has_key(sources, winners[number as usize], key, row as usize);
-            let Some(number) = self.keys.insert(hash, next, same) else {
+            let known = match before.filter(|_| runs.is_again(row)) {
+                Some(number) => Some(number),
+                None => self.keys.insert(runs.hash(row), next, same),
+            };
+            before = Some(known.unwrap_or(next));
+            let Some(number) = known else {
                 self.winners.push(at);
-                self.hashes.push(hash);
+                self.hashes.push(runs.hash(row));
                 self.aggregates.begin(at);
                 continue;
             };

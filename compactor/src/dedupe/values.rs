@@ -148,6 +148,11 @@ fn bytes_of<T: ByteArrayType<Offset = i32>>(array: &GenericByteArray<T>) -> Kind
     Kind::Bytes { ends: array.offsets().clone(), bytes: array.values().clone() }
 }
 
+/// The hash of one row over these columns.
+pub(super) fn hash(columns: &[Values], row: usize) -> u64 {
+    columns.iter().fold(SEED, |hash, column| column.mixed(hash, row))
+}
+
 /// The hash of each row over these columns.
 pub(super) fn hashes(columns: &[Values], rows: usize) -> Vec<u64> {
     let mut hashes = vec![SEED; rows];
