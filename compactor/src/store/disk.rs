@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::{ObjectMeta, ObjectStore, path::Path};
 
 use super::Location;
@@ -67,17 +67,24 @@ impl Disk {
             Ok::<_, object_store::Error>((!entries.is_empty()).then_some((entries, walk)))
         });
         let store = Arc::clone(&self.place.store);
-        parts
-            .map_ok(stream::iter)
-            .try_flatten()
-            .map(move |entry| match entry {
-                Ok(Entry::Object(object)) => stream::iter([Ok(object)]).boxed(),
-                Ok(Entry::Linked(folder)) => store.list(Some(&folder)),
-                Err(error) => stream::iter([Err(error)]).boxed(),
-            })
-            .flatten()
-            .boxed()
+        parts.map_ok(move |entries| told(entries, &store)).try_flatten().boxed()
     }
+}
+
+/// The objects among these entries, and those of folders somewhere else.
+fn told(
+    entries: Vec<object_store::Result<Entry>>,
+    store: &Arc<dyn ObjectStore>,
+) -> impl Stream<Item = object_store::Result<ObjectMeta>> + use<> {
+    let (mut objects, mut linked) = (Vec::with_capacity(entries.len()), Vec::new());
+    for entry in entries {
+        match entry {
+            Ok(Entry::Object(object)) => objects.push(Ok(object)),
+            Ok(Entry::Linked(folder)) => linked.push(store.list(Some(&folder))),
+            Err(error) => objects.push(Err(error)),
+        }
+    }
+    stream::iter(objects).chain(stream::iter(linked).flatten())
 }
 
 fn generic(source: io::Error) -> object_store::Error {
