@@ -126,7 +126,9 @@ impl Whole {
             return None;
         }
         if self.text.len() < length {
-            self.text.resize(length, 0);
+            // What it holds is not wanted any more, and the next object is about as long.
+            self.text = Vec::new();
+            self.text = vec![0; length + length / 8];
         }
         let text = &mut self.text[..length];
         let filled = self.decompressor.gzip_decompress(bytes, text).ok()?;

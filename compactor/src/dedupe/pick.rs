@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use arrow::{
-    array::{Array, ArrayRef, MutableArrayData, make_array, new_empty_array},
+    array::{Array, ArrayRef, AsArray, Capacities, MutableArrayData, make_array, new_empty_array},
     compute::interleave,
     datatypes::DataType,
     error::ArrowError,
@@ -57,7 +57,8 @@ impl Picked {
             Order::Rows(rows) => interleave(&arrays, rows),
             Order::Stretches(stretches) => {
                 let data: Vec<_> = arrays.iter().map(|array| array.to_data()).collect();
-                let mut values = MutableArrayData::new(data.iter().collect(), false, self.rows);
+                let room = room(&arrays, stretches, self.rows);
+                let mut values = MutableArrayData::with_capacities(data.iter().collect(), false, room);
                 for (source, stretch) in stretches {
                     values.try_extend(*source, stretch.start, stretch.end)?;
                 }
@@ -65,6 +66,18 @@ impl Picked {
             }
         }
     }
+}
+
+/// Room for all values: text that grows while it is copied is copied again and again.
+fn room(arrays: &[&dyn Array], stretches: &[(usize, Range<usize>)], rows: usize) -> Capacities {
+    let texts: Option<Vec<_>> = arrays.iter().map(|array| array.as_string_opt::<i32>()).collect();
+    let Some(texts) = texts else { return Capacities::Array(rows) };
+    let bytes = stretches.iter().map(|(source, stretch)| {
+        let ends = texts[*source].value_offsets();
+        // Offsets never fall.
+        (ends[stretch.end] - ends[stretch.start]) as usize
+    });
+    Capacities::Binary(rows, Some(bytes.sum()))
 }
 
 /// The rows as stretches; `None` when there would be too many.
@@ -109,7 +122,7 @@ impl Used {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{AsArray, Int64Array, StringArray};
+    use arrow::array::{Int64Array, StringArray};
     use proptest::prelude::*;
 
     use super::*;
