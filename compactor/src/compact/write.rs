@@ -217,15 +217,17 @@ impl TableWriter {
             values.insert(name.clone(), value.ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?);
         }
         let rows = &self.in_order(source, rows)?;
-        let mut writer = self.file();
-        for (number, slice) in rows.chunks(SLICE_ROWS).enumerate() {
+        let mut writer = None;
+        for slice in rows.chunks(SLICE_ROWS) {
             let slice = source.rows(slice, &self.in_files)?;
-            if number == 0 {
-                writer = writer.with_properties(properties(&slice, &self.bloom_filters));
-            }
+            let writer = writer.get_or_insert_with(|| self.file_like(&slice));
             writer.with(async |out| out.write_partition(slice, &values).await).await?;
         }
-        Ok(Keyed { added: writer.close().await?, hashes: source.hashes(rows) })
+        let added = match writer {
+            Some(writer) => writer.close().await?,
+            None => Vec::new(),
+        };
+        Ok(Keyed { added, hashes: source.hashes(rows) })
     }
 
     /// The rows in the order that files have; rows that are equal in it stay in theirs.
