@@ -4,7 +4,7 @@ use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array, new_null_array},
-    compute::{cast, concat_batches, filter_record_batch, take, take_record_batch},
+    compute::{cast, concat_batches, filter_record_batch, max, max_string, min, min_string, take, take_record_batch},
     datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
 };
 use bytes::Bytes;
@@ -79,34 +79,44 @@ fn partition_bound(values: &[&ArrayRef]) -> Bound {
     if values.iter().any(|column| *column.data_type() != DataType::Utf8) {
         return Bound::Any;
     }
-    let texts = values.iter().flat_map(|column| column.as_string::<i32>().iter());
-    Bound::Partition(texts.map(|text| text.map(str::to_owned)).collect())
+    let (mut texts, mut before) = (HashSet::new(), None);
+    // Neighbours mostly share theirs.
+    for text in values.iter().flat_map(|column| column.as_string::<i32>().iter()) {
+        if before != Some(text) {
+            texts.insert(text.map(str::to_owned));
+        }
+        before = Some(text);
+    }
+    Bound::Partition(texts)
 }
 
 fn range_bound(values: &[&ArrayRef]) -> Bound {
     let null = values.iter().any(|column| column.null_count() > 0);
-    let whole = |values: Vec<Option<i64>>| {
-        let present = || values.iter().flatten().copied();
-        present().min().zip(present().max())
-    };
     match values.first().map(|column| column.data_type()) {
         Some(DataType::Utf8) => {
-            let present = || values.iter().flat_map(|column| column.as_string::<i32>().iter().flatten());
-            match (present().min(), present().max()) {
-                (Some(least), Some(most)) => Bound::Text { least: least.to_owned(), most: most.to_owned(), null },
-                _ => Bound::Any,
-            }
+            let columns = values.iter().map(|column| column.as_string::<i32>());
+            let range = range(columns.map(|column| (min_string(column), max_string(column))));
+            let owned =
+                |(least, most): (&str, &str)| Bound::Text { least: least.to_owned(), most: most.to_owned(), null };
+            range.map_or(Bound::Any, owned)
         }
         Some(DataType::Int64) => {
-            let all = values.iter().flat_map(|column| column.as_primitive::<Int64Type>().iter()).collect();
-            whole(all).map_or(Bound::Any, |(least, most)| Bound::Whole { least, most, null })
+            let columns = values.iter().map(|column| column.as_primitive::<Int64Type>());
+            let range = range(columns.map(|column| (min(column), max(column))));
+            range.map_or(Bound::Any, |(least, most)| Bound::Whole { least, most, null })
         }
         Some(DataType::Timestamp(..)) => {
-            let all = values.iter().flat_map(|c| c.as_primitive::<TimestampMicrosecondType>().iter()).collect();
-            whole(all).map_or(Bound::Any, |(least, most)| Bound::Time { least, most, null })
+            let columns = values.iter().map(|column| column.as_primitive::<TimestampMicrosecondType>());
+            let range = range(columns.map(|column| (min(column), max(column))));
+            range.map_or(Bound::Any, |(least, most)| Bound::Time { least, most, null })
         }
         _ => Bound::Any,
     }
+}
+
+/// From the smallest to the largest value of some columns, of which each one's are given.
+fn range<T: Ord>(columns: impl Iterator<Item = (Option<T>, Option<T>)>) -> Option<(T, T)> {
+    columns.filter_map(|(least, most)| least.zip(most)).reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))
 }
 
 impl Bound {
