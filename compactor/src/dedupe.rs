@@ -153,11 +153,14 @@ impl Deduper {
         names
     }
 
-    /// Makes room for so many rows at once.
-    pub fn reserve(&mut self, rows: usize) {
-        self.keys.reserve(rows);
-        self.winners.reserve(rows);
-        self.hashes.reserve(rows);
+    /// Makes room for the keys of so many rows, if they come back as often as those so far.
+    pub fn expect(&mut self, rows: usize) {
+        let groups = self.winners.len();
+        let so_far = usize::try_from(self.rows).unwrap_or(usize::MAX).max(1);
+        let more = (rows.saturating_mul(groups) / so_far).saturating_sub(groups);
+        self.keys.reserve(more);
+        self.winners.reserve(more);
+        self.hashes.reserve(more);
     }
 
     fn keys_of(&self, batch: &RecordBatch) -> Result<Vec<Values>, ArrowError> {

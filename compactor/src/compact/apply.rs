@@ -170,9 +170,12 @@ async fn dedupe(
 ) -> Result<(Arc<Deduper>, Vec<Arc<DataFile>>, Settlement), CompactError> {
     let (key, keep) = schema.dedup().map(|rule| (rule.key.as_slice(), rule.keep)).unwrap_or_default();
     let bounds = KeyBounds::of(key, schema.partition_by(), &batches);
-    deduper.reserve(batches.iter().map(RecordBatch::num_rows).sum());
-    for batch in batches {
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    for (number, batch) in batches.into_iter().enumerate() {
         deduper.add(batch)?;
+        if number == 0 {
+            deduper.expect(rows);
+        }
     }
     let files = held.candidates(&bounds, &deduper).await?;
     for (number, file) in (0_u32..).zip(&files) {
