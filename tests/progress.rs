@@ -1,7 +1,13 @@
 //! What a compaction shows of itself while it runs: a line that is drawn again on a terminal, and no control characters
 //! anywhere else.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::Schema;
 use bytes::Bytes;
-use millrace_scenarios::{Dedup, Derive, TimeShape};
+use millrace_scenarios::{Dedup, Derive, Reading, TimeShape};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -53,12 +53,16 @@ struct Rules {
     /// How timestamps were written. Absent in manifests that are older than this field.
     #[serde(default)]
     timestamps: BTreeMap<String, TimeShape>,
+    /// How the objects are read: which of their records are rows, and which are kept aside. Absent in manifests that are
+    /// older than this field.
+    #[serde(default)]
+    read: Option<Reading>,
 }
 
 impl Rules {
     fn of(schema: &TableSchema) -> Self {
-        let timestamps = schema.read().timestamps.clone();
-        Self { derive: schema.derive().to_vec(), dedup: schema.rule().cloned(), timestamps }
+        let (timestamps, read) = (schema.read().timestamps.clone(), Some(schema.read().clone()));
+        Self { derive: schema.derive().to_vec(), dedup: schema.rule().cloned(), timestamps, read }
     }
 
     /// A column whose texts were read in one shape and would be in another. A shape that is new to a column only takes in
@@ -114,6 +118,21 @@ impl Manifest {
             return Ok(());
         };
         Err(CompactError::OtherRules { table: table.url.to_string(), manifest: self.key(), change })
+    }
+
+    /// Refuses to finish it by reading its objects in another way: what it kept aside may be in quarantine already, and would
+    /// come into the table too.
+    pub(super) fn check_reading(&self, table: &Location, schema: &TableSchema) -> Result<(), CompactError> {
+        self.check_rules(table, schema)?;
+        let then = self.rules.as_ref().and_then(|rules| rules.read.as_ref());
+        match then.filter(|then| *then != schema.read()) {
+            None => Ok(()),
+            Some(then) => {
+                let (then, now) = (json(then), json(schema.read()));
+                let change = format!("read was {then} and is {now}, and the commit is not finished");
+                Err(CompactError::OtherRules { table: table.url.to_string(), manifest: self.key(), change })
+            }
+        }
     }
 
     /// The key by which the rows of a table with these columns are deduplicated, where they are.

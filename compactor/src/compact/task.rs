@@ -138,7 +138,7 @@ impl Compactor {
                 let Some(schema) = self.schema() else { return Ok(None) };
                 if let Some(begun) = manifest::read(&self.config.table, self.committed + 1).await? {
                     if begun.lake == self.lake_id {
-                        begun.check_rules(&self.config.table, &schema)?;
+                        begun.check_reading(&self.config.table, &schema)?;
                         return Ok(self.task(&begun));
                     }
                     // A replay, or what another lake's compactor began, is no work for others.

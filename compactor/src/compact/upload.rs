@@ -12,6 +12,7 @@ use std::{
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use bytes::Bytes;
 use deltalake::{
     DeltaTableError,
     datafile::writer::{DeltaWriter, WriterConfig},
@@ -27,6 +28,9 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use crate::error::CompactError;
+
+/// What is handed to a store in one piece, at most.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Stands for the answer to a request that failed.
 const NO_ANSWER: PutResult = PutResult { e_tag: None, version: None };
@@ -150,7 +154,7 @@ impl ObjectStore for Uploads {
         if self.failure.is_kept() {
             return Ok(NO_ANSWER);
         }
-        let put = self.inner.put_opts(location, payload, options).await;
+        let put = self.inner.put_opts(location, in_pieces(payload), options).await;
         put.or_else(|error| {
             self.failure.keep(location, error);
             Ok(NO_ANSWER)
@@ -187,6 +191,15 @@ impl ObjectStore for Uploads {
     }
 }
 
+/// The same bytes in pieces. A store's thread frees what it has written, and megabytes in one piece that another thread
+/// made are not given back to the system for long: with files of 13 MB memory grew by as much with every commit.
+fn in_pieces(payload: PutPayload) -> PutPayload {
+    if payload.iter().all(|part| part.len() <= PIECE_BYTES) {
+        return payload;
+    }
+    payload.iter().flat_map(|part| part.chunks(PIECE_BYTES)).map(Bytes::copy_from_slice).collect()
+}
+
 /// An upload in parts that aborts itself at its end when something failed.
 #[derive(Debug)]
 struct Parts {
@@ -201,7 +214,7 @@ impl MultipartUpload for Parts {
         if self.failure.is_kept() {
             return ready(Ok(())).boxed();
         }
-        let (part, path, failure) = (self.inner.put_part(data), self.path.clone(), self.failure.clone());
+        let (part, path, failure) = (self.inner.put_part(in_pieces(data)), self.path.clone(), self.failure.clone());
         async move {
             if let Err(error) = part.await {
                 failure.keep(&path, error);

@@ -77,13 +77,7 @@ async fn requests_a_commit(spec: &Table, few: u64, many: u64) -> f64 {
             lake.store.put(&path, reading(&format!("id{number}"), 3, "Hull").into_bytes().into()).await.unwrap();
         }
         let mut compactor = Compactor::open(config).await.unwrap();
-        let before = store.counts();
         assert_eq!(compactor.pass(None).await.unwrap().commits, objects);
-        let after = store.counts();
-        println!(
-            "{objects} commits: log {:?} -> {:?}, other {:?} -> {:?}",
-            before.log, after.log, before.data, after.data
-        );
         totals.push(requests(&store));
     }
     (totals[1] - totals[0]) as f64 / (many - few) as f64

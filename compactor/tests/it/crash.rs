@@ -3,10 +3,10 @@
 use std::fs;
 
 use millrace_compactor::{Compactor, compact::FailPoint};
-use millrace_scenarios::{Keep, Table};
+use millrace_scenarios::{Keep, NewColumns, Reading, Table};
 use proptest::prelude::*;
 
-use crate::support::{Row, World, reading, readings};
+use crate::support::{Row, World, column, reading, readings};
 
 const POINTS: [FailPoint; 6] = [
     FailPoint::AfterManifest,
@@ -168,4 +168,30 @@ async fn what_was_taken_is_known_from_the_rolled_set_when_old_manifests_are_gone
         }
     }
     assert_eq!(world.pass(&spec).await.objects, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_begun_is_finished_by_the_reading_it_was_begun_with() {
+    let world = World::new();
+    let kept_aside = readings(Keep::First, false);
+    let left_out = Table {
+        read: Reading { new_columns: NewColumns::Ignore, ..Reading::default() },
+        ..readings(Keep::First, false)
+    };
+    let extra = reading("new", 2, "Hull").replace('{', r#"{"extra":1,"#);
+    world.put_lines("a.gz", &[reading("a", 1, "Hull"), extra]);
+    world.pass_until(&kept_aside, FailPoint::AfterQuarantine).await;
+    assert_eq!(world.quarantine().len(), 1);
+
+    // With the other reading the record would be a row, and be brought in by a replay once more.
+    let mut other = world.open(&left_out).await;
+    let error = other.pass(None).await.unwrap_err();
+    assert!(error.is_configuration() && error.to_string().contains("read was"), "{error}");
+    drop(other);
+    assert_eq!(world.pass(&kept_aside).await.recovered, 1);
+    let mut other = world.open(&left_out).await;
+    assert_eq!(other.pass(None).await.unwrap().commits, 0, "what is finished is no matter");
+    assert_eq!(other.replay().await.unwrap().pass.rows, 1);
+    assert_eq!(other.replay().await.unwrap().pass.rows, 0);
+    assert_eq!(column(&world.rows(), "id"), ["a", "new"]);
 }
