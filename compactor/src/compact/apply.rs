@@ -104,7 +104,7 @@ pub(super) async fn write(
     let key = schema.dedup().map(|rule| rule.key.as_slice()).unwrap_or_default();
     let hash = Arc::new(KeyHash::new(key, &schema.arrow_table())?);
     let reader = TableReader::new(log_store.object_store(None), schema.arrow_files(), schema.partition_by());
-    let reader = Arc::new(reader);
+    let reader = Arc::new(reader.at(held.sidecars.table()));
     let sidecars = Arc::clone(&held.sidecars);
     let held = Existing { held, reader: Arc::clone(&reader), hash: Arc::clone(&hash) };
     let runtime = Handle::current();

@@ -116,7 +116,7 @@ pub struct CompactorConfig {
 }
 
 impl CompactorConfig {
-    /// The defaults: batches of 40 MiB or 10,000 objects, errors under `errors/`.
+    /// The defaults: batches of 36 MiB or 10,000 objects, errors under `errors/`.
     #[must_use]
     pub fn new(lake: Location, table: Location, spec: Table, clock: Clock) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl CompactorConfig {
             spec,
             clock,
             error_prefix: "errors/".to_owned(),
-            batch_bytes: 40 << 20,
+            batch_bytes: 36 << 20,
             batch_objects: 10_000,
             run: String::new(),
             fail_at: None,

@@ -16,6 +16,9 @@ use crate::dedupe::{hash_column, origin};
 /// Rows looked at to choose.
 const SAMPLE_ROWS: usize = 2_048;
 
+/// Rows of a row group: what a writer holds until it is written, and what a reader takes at once.
+const GROUP_ROWS: usize = 128 << 10;
+
 /// How often a bloom filter may say that a value is there which is not.
 const FALSE_POSITIVES: f64 = 0.01;
 
@@ -23,7 +26,9 @@ const FALSE_POSITIVES: f64 = 0.01;
 /// that come to it need.
 pub(super) fn properties(sample: &RecordBatch, bloom_filters: &[String]) -> WriterProperties {
     let level = ZstdLevel::try_new(1).unwrap_or_default();
-    let mut builder = WriterProperties::builder().set_compression(Compression::ZSTD(level));
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(GROUP_ROWS));
     for name in bloom_filters {
         builder = builder.set_column_bloom_filter_fpp(ColumnPath::new(vec![name.clone()]), FALSE_POSITIVES);
     }

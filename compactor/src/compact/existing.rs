@@ -1,6 +1,12 @@
 //! The rows that the table holds: which files can have a key, what they hold for it, and files written again.
 
-use std::{collections::HashSet, ops::Range, sync::Arc};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    ops::Range,
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array, new_null_array},
@@ -8,7 +14,11 @@ use arrow::{
     datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
 };
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture, stream::BoxStream};
+use futures::{
+    FutureExt, StreamExt, TryFutureExt,
+    future::{BoxFuture, ready},
+    stream::BoxStream,
+};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::{
     arrow::{
@@ -26,6 +36,7 @@ use crate::{
     decode::timestamp_us,
     dedupe::{Change, Deduper, KeyHash},
     error::CompactError,
+    store::{Location, disk::Disk},
 };
 
 /// Rows of a file looked at or written again at a time.
@@ -156,11 +167,29 @@ pub(super) struct TableReader {
     store: Arc<dyn ObjectStore>,
     schema: SchemaRef,
     partition_by: Vec<String>,
+    /// The table, and its folder where it is one.
+    disk: Option<(Location, Disk)>,
 }
 
 impl TableReader {
     pub(super) fn new(store: Arc<dyn ObjectStore>, schema: SchemaRef, partition_by: &[String]) -> Self {
-        Self { store, schema, partition_by: partition_by.to_vec() }
+        Self { store, schema, partition_by: partition_by.to_vec(), disk: None }
+    }
+
+    /// The same, for a table here. A file on the disk is read by the thread that decodes it: megabytes that one thread gives
+    /// another to free are not given back for long.
+    pub(super) fn at(mut self, table: &Location) -> Self {
+        self.disk = Disk::of(table).map(|disk| (table.clone(), disk));
+        self
+    }
+
+    fn reader(&self, file: &DataFile) -> FileReader {
+        // Where it cannot be opened the store says why.
+        let here = self.disk.as_ref().and_then(|(table, disk)| {
+            let opened = disk.open(&table.path(file.path.as_ref())).ok().flatten();
+            opened.map(|(file, _)| file)
+        });
+        FileReader { store: Arc::clone(&self.store), path: file.path.clone(), size: file.size, here }
     }
 
     /// The table's columns.
@@ -189,9 +218,8 @@ impl TableReader {
         columns: Option<&[String]>,
     ) -> Result<ParquetRecordBatchStream<FileReader>, CompactError> {
         let refuse = |source| CompactError::Parquet { path: file.path.to_string(), source };
-        let reader = FileReader { store: Arc::clone(&self.store), path: file.path.clone(), size: file.size };
         let mut builder =
-            ParquetRecordBatchStreamBuilder::new(reader).await.map_err(refuse)?.with_batch_size(READ_ROWS);
+            ParquetRecordBatchStreamBuilder::new(self.reader(file)).await.map_err(refuse)?.with_batch_size(READ_ROWS);
         if let Some(columns) = columns {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
             builder = builder.with_projection(mask);
@@ -246,7 +274,7 @@ impl TableReader {
     /// The columns that have a bloom filter in the file.
     pub(super) async fn bloom_filters(&self, file: &DataFile) -> Result<Vec<String>, CompactError> {
         let refuse = |source| CompactError::Parquet { path: file.path.to_string(), source };
-        let mut reader = FileReader { store: Arc::clone(&self.store), path: file.path.clone(), size: file.size };
+        let mut reader = self.reader(file);
         let metadata = reader.get_metadata(None).await.map_err(refuse)?;
         let columns = metadata.row_groups().first().map(|group| group.columns()).unwrap_or_default();
         let with_filter = columns.iter().filter(|column| column.bloom_filter_offset().is_some());
@@ -338,19 +366,35 @@ struct FileReader {
     store: Arc<dyn ObjectStore>,
     path: Path,
     size: u64,
+    /// The file, where it is on the disk.
+    here: Option<File>,
 }
 
 fn external(error: object_store::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
+fn read_here(mut file: &File, range: &Range<u64>) -> Result<Bytes, ParquetError> {
+    let length = usize::try_from(range.end - range.start).map_err(|e| ParquetError::External(Box::new(e)))?;
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(range.start))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes.into())
+}
+
 impl AsyncFileReader for FileReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        self.store.get_range(&self.path, range).map_err(external).boxed()
+        match &self.here {
+            Some(file) => ready(read_here(file, &range)).boxed(),
+            None => self.store.get_range(&self.path, range).map_err(external).boxed(),
+        }
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+        match &self.here {
+            Some(file) => ready(ranges.iter().map(|range| read_here(file, range)).collect()).boxed(),
+            None => async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed(),
+        }
     }
 
     fn get_metadata<'a>(

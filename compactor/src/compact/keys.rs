@@ -138,6 +138,11 @@ impl Sidecars {
         Self { table: table.clone(), disk: Disk::of(table), held: Mutex::default() }
     }
 
+    /// The table that they are of.
+    pub(super) const fn table(&self) -> &Location {
+        &self.table
+    }
+
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
