@@ -3,7 +3,7 @@
 //! Keys are compared exactly (their hash only finds candidates); null equals null and `-0.0` equals `0.0`. The row that
 //! stays is the one with the smallest (`first`) or largest (`last`) `order_by`; a row without a value for it loses to one
 //! with. Ties are broken by object name, then offset: among new rows by their order, between a new row and the table's by
-//! where both come from ([`origin`]), so that the table does not depend on how the lake was cut into commits. Who hands
+//! where both come from (`origin`), so that the table does not depend on how the lake was cut into commits. Who hands
 //! the rows in knows the objects' names, and says which of the table's rows have to give way.
 //!
 //! Aggregates are over every row of a key ever seen: they merge with the table's own.
