@@ -9,13 +9,13 @@
 //! 5. one Delta commit adds the files, removes the ones they replace, and carries the application transaction `n`.
 //!
 //! The objects a table holds are those of the manifests up to the transaction it is at. A process that ends before step 5
-//! leaves a manifest one ahead of the table: the next pass, of any process, does exactly that commit again before it looks
-//! for anything new. The commit is made on top of the state that was read and found to be at `n - 1`, without retries, so
-//! of two processes that finish the same manifest one wins and the other finds the work done.
+//! leaves a manifest one ahead of the table: the next process to start, or to want that number, does exactly that commit
+//! again before anything new. The commit is made on top of the version that is known and was found to be at `n - 1`, without
+//! retries, so of two processes that finish the same manifest one wins and the other finds the work done.
 //!
 //! Memory: a batch ends with the object that fills its budget, so what is held is the budget
-//! ([`CompactorConfig::batch_bytes`]), the objects being decoded ahead (one a core), sixteen bytes for every object ever
-//! taken, and one open Parquet writer.
+//! ([`CompactorConfig::batch_bytes`]), the groups of objects being decoded ahead (one a core), sixteen bytes for every
+//! object ever taken, and one open Parquet writer a core.
 
 use std::{sync::Arc, time::Instant};
 
